@@ -1,0 +1,39 @@
+# ami-edge: two commands for a newcomer (demo, test); the rest is for developers.
+VENV := .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test check bench soak wheel mosquitto lock
+
+$(STAMP): requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: $(STAMP)  ## the whole main job on simulated meters (DEMO_ARGS=--fast for a minute's version)
+	@$(BIN)/meter-sim demo $(DEMO_ARGS)
+
+mosquitto:
+	@command -v mosquitto >/dev/null || test -x /usr/sbin/mosquitto || sh tests/install_mosquitto.sh
+
+test: $(STAMP) mosquitto check  ## everything there is to test
+	$(BIN)/python -m pytest -q $(TEST_ARGS)
+
+check: $(STAMP)  ## format, lint, types, import directions
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(STAMP)  ## figures side by side with the peers (installs gcc and libmodbus where missing)
+	$(BIN)/python -m tests.bench $(BENCH_ARGS)
+
+wheel: $(STAMP)  ## build the wheel and use it from an empty directory
+	$(BIN)/python -m pytest -q tests/e2e/test_wheel.py
+
+lock:  ## renew the pins; no index address ends up in the file
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --generate-hashes \
+	    --no-emit-index-url --no-header --output-file requirements.lock pyproject.toml

@@ -1,0 +1,3 @@
+"""The edge daemon: readings, ledger, decisions and switch orders of one gateway."""
+
+__version__ = "0.1.0"
