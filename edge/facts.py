@@ -1,0 +1,105 @@
+"""Gathering what one decision may depend on: the store's facts about an account, and the gateway's circumstances."""
+
+import sqlite3
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from edge.core.model import Facts, Forecast, Observation, Relay
+from edge.core.programs import Program
+from edge.store import books, customers, fleet, records
+from edge.store.customers import Account
+
+HolidayLookup = Callable[[date], str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Rulebook:
+    """The programs in force with their holiday calendars, and a digest of all that they say."""
+
+    programs: Mapping[str, tuple[Program, HolidayLookup]]
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Switchgear:
+    """What a decision must know of a meter: whether it can disconnect, and how long until that is confirmed."""
+
+    remote_disconnect: bool
+    confirm_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What holds for the whole gateway at one instant."""
+
+    now: datetime
+    zone: ZoneInfo
+    clock_trusted: bool
+    payments_feed_seen_at: datetime | None
+    shadow_mode: bool
+    disconnects_per_hour: int
+    disconnects_per_day: int
+    forecast: Forecast | None
+    observed: Observation | None
+    alerts: tuple[str, ...] | None
+
+
+def gather(
+    database: sqlite3.Connection,
+    account: Account,
+    program: Program,
+    switchgear: Switchgear | None,
+    around: Circumstances,
+) -> Facts:
+    """The facts of one decision about one account, as they are on record."""
+    change = fleet.relay_change(database, account.meter_id)
+    relay = fleet.relay_of(change)
+    read = fleet.last_read(database, account.meter_id, accepted_only=True)
+    closed = books.last_day(database, account.account_id)
+    paid = 0
+    if change is not None and relay is Relay.DISCONNECTED:
+        paid = books.payments_since(database, account.account_id, change.at)
+    return Facts(
+        now=around.now,
+        zone=around.zone,
+        enrolled=account.active,
+        balance_cents=books.balance_cents(database, account.account_id),
+        arrears_cents=books.arrears_cents(database, account.account_id),
+        protected=customers.protections(database, account.account_id),
+        holds=customers.holds(database, account.account_id),
+        zero_notice_delivered_at=_zero_notice(database, account.account_id, program),
+        returned_payment_notice_at=None,
+        returned_payment_unknown=False,
+        payments_since_disconnect_cents=paid,
+        last_actual_read_at=read.at if read else None,
+        balance_rests_on_estimates=False,  # a day is only closed between two actual reads
+        last_closed_day=closed.day if closed else account.first_day - timedelta(days=1),
+        remote_disconnect=switchgear.remote_disconnect if switchgear else None,
+        relay=relay,
+        confirm_seconds=switchgear.confirm_seconds if switchgear else None,
+        forecast=around.forecast,
+        observed=around.observed,
+        alerts=around.alerts,
+        moratoriums=customers.moratoriums(database),
+        clock_trusted=around.clock_trusted,
+        payments_feed_seen_at=around.payments_feed_seen_at,
+        disconnects_left=_budget_left(database, around),
+        shadow_mode=around.shadow_mode,
+    )
+
+
+def _zero_notice(database: sqlite3.Connection, account_id: str, program: Program) -> datetime | None:
+    """When the zero notice in force reached the customer; a balance above zero since has ended it."""
+    reached = records.notice_reached(database, account_id, "zero", confirmed_only=program.grace_from == "delivered")
+    if reached is None:
+        return None
+    entry_id, at = reached
+    return None if books.balance_was_positive_since(database, account_id, entry_id) else at
+
+
+def _budget_left(database: sqlite3.Connection, around: Circumstances) -> int:
+    last_hour = fleet.disconnects_sent_since(database, around.now - timedelta(hours=1))
+    last_day = fleet.disconnects_sent_since(database, around.now - timedelta(days=1))
+    return max(0, min(around.disconnects_per_hour - last_hour, around.disconnects_per_day - last_day))

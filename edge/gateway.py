@@ -1,0 +1,123 @@
+"""What the daemon's tasks share: settings, clock, store, links, the weather in force, and the signals between them."""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from edge.clock import Clock
+from edge.core.model import Forecast, Observation
+from edge.core.rating import Tariff
+from edge.facts import Circumstances, Rulebook, Switchgear
+from edge.rulings import Ruling, rule_on
+from edge.settings import Settings
+from edge.store import records
+from edge.store.engine import Store
+from edge.weather_feed import ParsedWeather, WeatherRejected, parse_document
+from protocols.link import MeterLink
+
+T = TypeVar("T")
+BACKWARDS_MAX = timedelta(seconds=5)
+
+
+@dataclass
+class WeatherInForce:
+    """The newest documents of the Weather Service, as they arrived."""
+
+    forecast: Forecast | None = None
+    observed: Observation | None = None
+    alerts_document: ParsedWeather | None = None
+
+    def take(self, parsed: ParsedWeather) -> None:
+        """Let a document replace the one of its kind."""
+        if parsed.forecast is not None:
+            self.forecast = parsed.forecast
+        elif parsed.observation is not None:
+            self.observed = parsed.observation
+        else:
+            self.alerts_document = parsed
+
+    def alerts(self, now: datetime) -> tuple[str, ...] | None:
+        """Names of the active alerts; None when no document of alerts ever came."""
+        return None if self.alerts_document is None else self.alerts_document.alerts_at(now)
+
+
+@dataclass
+class Gateway:
+    """One gateway at work. Tasks meet in its store and through its signals."""
+
+    settings: Settings
+    clock: Clock
+    store: Store
+    rulebook: Rulebook
+    tariffs: Mapping[str, Tariff]
+    switchgear: Mapping[str, Switchgear]
+    links: Mapping[str, MeterLink]
+    orders_waiting: asyncio.Event = field(default_factory=asyncio.Event)
+    outbox_waiting: asyncio.Event = field(default_factory=asyncio.Event)
+    facts_changed: asyncio.Event = field(default_factory=asyncio.Event)
+    reads_saved: asyncio.Event = field(default_factory=asyncio.Event)
+    weather: WeatherInForce = field(default_factory=WeatherInForce)
+    payments_feed_seen_at: datetime | None = None
+    under_command: set[str] = field(default_factory=set)
+    latest_recorded: datetime | None = None  # the latest instant on record: the clock may not be before it
+    progress: dict[str, float] = field(default_factory=dict)
+
+    def clock_trusted(self) -> bool:
+        """Whether a disconnect may rest on the clock: it is synchronised, and not before what is on record."""
+        now = self.clock.now()
+        behind = self.latest_recorded is not None and now < self.latest_recorded - BACKWARDS_MAX
+        if not behind:
+            self.latest_recorded = now
+        return self.clock.trusted() and not behind
+
+    def circumstances(self) -> Circumstances:
+        """What holds for the whole gateway now."""
+        now = self.clock.now()
+        limits = self.settings.site.enforcement
+        return Circumstances(
+            now=now,
+            zone=self.settings.zone,
+            clock_trusted=self.clock_trusted(),
+            payments_feed_seen_at=self.payments_feed_seen_at,
+            shadow_mode=limits.shadow_mode,
+            disconnects_per_hour=limits.disconnects_per_hour,
+            disconnects_per_day=limits.disconnects_per_day,
+            forecast=self.weather.forecast,
+            observed=self.weather.observed,
+            alerts=self.weather.alerts(now),
+        )
+
+    def rule(self, database: sqlite3.Connection, account_id: str, around: Circumstances) -> Ruling:
+        """Decide about an account inside a transaction."""
+        return rule_on(database, account_id, self.rulebook, self.switchgear, around)
+
+    async def record(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Commit ``work``, then wake the tasks that look for what it may have left: orders and messages."""
+        result = await self.store.write(work)
+        self.orders_waiting.set()
+        self.outbox_waiting.set()
+        return result
+
+    def made_progress(self, task: str) -> None:
+        """Tell the watchdog that a task is alive."""
+        self.progress[task] = asyncio.get_running_loop().time()
+
+    async def restore(self) -> None:
+        """Take up what was known before the last stop: the latest instant on record and the weather in force."""
+
+        def stored(database: sqlite3.Connection) -> tuple[datetime | None, list[tuple[datetime, bytes]]]:
+            known = records.state(database)
+            latest = known["heartbeat"][1] if "heartbeat" in known else None
+            kinds = ("forecast", "observation", "alerts")
+            found = [records.weather_document(database, kind) for kind in kinds]
+            return latest, [document for document in found if document is not None]
+
+        self.latest_recorded, documents = await self.store.read(stored)
+        for received_at, body in documents:
+            try:
+                self.weather.take(parse_document(body, received_at))
+            except WeatherRejected:
+                continue  # an older version took it; the next document replaces it

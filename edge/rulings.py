@@ -1,0 +1,166 @@
+"""From facts to a recorded ruling: decide about one account, write down what changed, want or cancel a switch order.
+
+Everything here runs inside a transaction of the store, beside the fact that made it necessary.
+"""
+
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta, tzinfo
+from typing import Any
+
+from edge.core import calendar
+from edge.core.decisions import decide
+from edge.core.model import Action, Decision, Facts, Relay
+from edge.core.money import format_cents
+from edge.core.orders import OrderState
+from edge.core.programs import Program
+from edge.facts import Circumstances, HolidayLookup, Rulebook, Switchgear, gather
+from edge.store import customers, fleet, records
+from edge.store.customers import Account
+
+DISCONNECT_AGAIN_AFTER = timedelta(minutes=15)  # a disconnect that failed is not tried again sooner
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """What was decided about an account, on which facts, and the order that came of it, if any."""
+
+    account: Account
+    facts: Facts
+    decision: Decision
+    order_id: int | None
+
+
+def rule_on(
+    database: sqlite3.Connection,
+    account_id: str,
+    rulebook: Rulebook,
+    switchgear: Mapping[str, Switchgear],
+    around: Circumstances,
+) -> Ruling:
+    """Decide about an account now; record the decision if it changed; want or cancel its switch order."""
+    account, facts, decision, program, holiday = judge(database, account_id, rulebook, switchgear, around)
+    decision_id = _record(database, account, decision, rulebook.digest, around)
+    _cancel_what_is_no_longer_wanted(database, account, decision, around.now)
+    order_id = None
+    if _needs_order(database, account, facts, decision, around.now):
+        not_after = None
+        if decision.action is Action.DISCONNECT:
+            not_after = calendar.latest_disconnect(facts, program, holiday)
+        order_id = fleet.add_order(
+            database,
+            meter_id=account.meter_id,
+            account_id=account_id,
+            action=decision.action.value,
+            not_after=not_after,
+            decision_id=decision_id,
+            at=around.now,
+        )
+        _tell_command(database, account, decision.action.value, OrderState.WANTED, around.now)
+    return Ruling(account, facts, decision, order_id)
+
+
+def judge(
+    database: sqlite3.Connection,
+    account_id: str,
+    rulebook: Rulebook,
+    switchgear: Mapping[str, Switchgear],
+    around: Circumstances,
+) -> tuple[Account, Facts, Decision, Program, HolidayLookup]:
+    """Decide about an account without recording anything. Raises LookupError for an unknown account."""
+    account = customers.account(database, account_id)
+    if account is None:
+        raise LookupError(f"there is no account {account_id}")
+    program, holiday = rulebook.programs[account.program]
+    facts = gather(database, account, program, switchgear.get(account.meter_id), around)
+    return account, facts, decide(facts, program, holiday), program, holiday
+
+
+def answer_of(decision: Decision, zone: tzinfo) -> dict[str, Any]:
+    """A decision in the shape of every interface (contract section 4)."""
+    following = decision.next_possible_disconnect
+    amount = decision.amount_to_reconnect_cents
+    return {
+        "action": decision.action.value,
+        "blocks": [{"code": b.code, "text": b.text, "source": b.source} for b in decision.blocks],
+        "next_possible_disconnect": None if following is None else following.astimezone(zone).isoformat(),
+        "amount_to_reconnect": None if amount is None else format_cents(amount),
+    }
+
+
+def _record(
+    database: sqlite3.Connection, account: Account, decision: Decision, digest: str, around: Circumstances
+) -> int:
+    codes = tuple(block.code for block in decision.blocks)
+    last = records.last_decision(database, account.account_id)
+    if last is not None and (last.action, last.codes) == (decision.action.value, codes):
+        return last.decision_id
+    return records.add_decision(
+        database,
+        account_id=account.account_id,
+        at=around.now,
+        action=decision.action.value,
+        codes=codes,
+        answer=answer_of(decision, around.zone),
+        rules_digest=digest,
+    )
+
+
+def _cancel_what_is_no_longer_wanted(
+    database: sqlite3.Connection, account: Account, decision: Decision, now: datetime
+) -> None:
+    order = fleet.last_order(database, account.meter_id)
+    if order is None or order.state != OrderState.WANTED or order.action == decision.action.value:
+        return
+    reason = ", ".join(block.code for block in decision.blocks) or decision.action.value
+    end_order(database, order, OrderState.CANCELLED, f"decided again: {reason}", now)
+
+
+def _needs_order(
+    database: sqlite3.Connection, account: Account, facts: Facts, decision: Decision, now: datetime
+) -> bool:
+    if decision.action is Action.NONE:
+        return False
+    last = fleet.last_order(database, account.meter_id)
+    if last is not None and last.state in (OrderState.WANTED, OrderState.SENT):
+        return False
+    if decision.action is Action.DISCONNECT:
+        return not (
+            last is not None
+            and last.action == Action.DISCONNECT
+            and last.state in (OrderState.FAILED, OrderState.EXPIRED)
+            and now - last.state_at < DISCONNECT_AGAIN_AFTER
+        )
+    # An unknown relay is worth a reconnect only if it may be open by a command of ours.
+    return facts.relay is Relay.DISCONNECTED or (last is not None and last.action == Action.DISCONNECT)
+
+
+def end_order(
+    database: sqlite3.Connection, order: fleet.SwitchOrder, state: OrderState, detail: str, now: datetime
+) -> None:
+    """Journal an order's last state and tell the head end."""
+    fleet.add_order_event(database, order.order_id, now, state, detail)
+    records.add_event(
+        database,
+        "command",
+        now,
+        {
+            "meter_id": order.meter_id,
+            "account_id": order.account_id,
+            "action": order.action,
+            "state": state.value,
+            "detail": detail,
+        },
+    )
+
+
+def _tell_command(
+    database: sqlite3.Connection, account: Account, action: str, state: OrderState, now: datetime
+) -> None:
+    records.add_event(
+        database,
+        "command",
+        now,
+        {"meter_id": account.meter_id, "account_id": account.account_id, "action": action, "state": state.value},
+    )

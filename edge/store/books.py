@@ -1,0 +1,349 @@
+"""The ledger in SQLite: posting, balances, payments, closed days, and the audit that recomputes them all."""
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from edge.core.ledger import Transaction, entry_hash
+from edge.store.engine import instant_of, instant_text
+
+GENESIS = "0" * 64  # what stands before the first entry of the chain
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """A posted transaction: its id, the last entry's id, the customer's balance after it."""
+
+    transaction_id: int
+    entry_id: int
+    balance_cents: int
+
+
+def prepaid(account_id: str) -> str:
+    """The ledger account that holds a customer's credit; a liability, so credit is negative there."""
+    return f"liabilities:prepaid:{account_id}"
+
+
+def arrears(account_id: str) -> str:
+    """The ledger account that holds a customer's carried debt."""
+    return f"assets:arrears:{account_id}"
+
+
+def _cents(database: sqlite3.Connection, ledger_account: str) -> int:
+    row = database.execute("SELECT cents FROM balance WHERE ledger_account = ?", (ledger_account,)).fetchone()
+    return int(row[0]) if row else 0
+
+
+def balance_cents(database: sqlite3.Connection, account_id: str) -> int:
+    """The customer's posted prepaid balance; negative is debt."""
+    return -_cents(database, prepaid(account_id))
+
+
+def arrears_cents(database: sqlite3.Connection, account_id: str) -> int:
+    """The customer's carried debt."""
+    return _cents(database, arrears(account_id))
+
+
+def post(
+    database: sqlite3.Connection, transaction: Transaction, *, posted_at: datetime, received_at: datetime, by: str
+) -> Posted:
+    """Post a transaction. Raises sqlite3.IntegrityError when its ref was posted before, and nothing is changed."""
+    row = database.execute("SELECT max(transaction_id) FROM ledger_transaction").fetchone()
+    transaction_id = (row[0] or 0) + 1
+    last = database.execute("SELECT entry_id, entry_hash FROM ledger_entry ORDER BY entry_id DESC LIMIT 1").fetchone()
+    entry_id, previous_hash = last or (0, GENESIS)
+    head = (
+        transaction.kind,
+        transaction.account_id,
+        transaction.day.isoformat(),
+        transaction.ref,
+        instant_text(posted_at),
+        instant_text(received_at),
+        by,
+        transaction.note,
+        int(transaction.estimated),
+        transaction.reverses,
+    )
+    for posting in transaction.postings:
+        entry_id += 1
+        after = _cents(database, posting.ledger_account) + posting.amount_cents
+        fields = (entry_id, transaction_id, posting.ledger_account, posting.amount_cents, after)
+        previous_hash = entry_hash(previous_hash, (*fields, *head))
+        database.execute("INSERT INTO ledger_entry VALUES (?, ?, ?, ?, ?, ?)", (*fields, previous_hash))
+        database.execute(
+            "INSERT INTO balance VALUES (?, ?) ON CONFLICT (ledger_account) DO UPDATE SET cents = excluded.cents",
+            (posting.ledger_account, after),
+        )
+    database.execute("INSERT INTO ledger_transaction VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (transaction_id, *head))
+    return Posted(transaction_id, entry_id, balance_cents(database, transaction.account_id))
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPayment:
+    """A payment that was posted, and how it was split."""
+
+    payment_id: str
+    account_id: str
+    amount_cents: int
+    to_arrears_cents: int
+    to_balance_cents: int
+    paid_at: datetime | None
+    channel: str
+    source: str
+    received_at: datetime
+    transaction_id: int
+
+
+_PAYMENT = (
+    "SELECT payment_id, account_id, amount_cents, to_arrears_cents, to_balance_cents, paid_at, channel, source,"
+    " received_at, transaction_id FROM payment"
+)
+
+
+def _payment(row: tuple[str, str, int, int, int, str | None, str, str, str, int]) -> StoredPayment:
+    payment_id, account_id, amount, to_arrears, to_balance, paid_at, channel, source, received_at, transaction_id = row
+    paid = None if paid_at is None else instant_of(paid_at)
+    received = instant_of(received_at)
+    return StoredPayment(
+        payment_id, account_id, amount, to_arrears, to_balance, paid, channel, source, received, transaction_id
+    )
+
+
+def payment(database: sqlite3.Connection, payment_id: str) -> StoredPayment | None:
+    """The payment of an id, or None."""
+    row = database.execute(f"{_PAYMENT} WHERE payment_id = ?", (payment_id,)).fetchone()
+    return _payment(row) if row else None
+
+
+def add_payment(database: sqlite3.Connection, paid: StoredPayment) -> None:
+    """Record a payment beside its transaction. Raises sqlite3.IntegrityError when its id was used before."""
+    database.execute(
+        "INSERT INTO payment VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            paid.payment_id,
+            paid.account_id,
+            paid.amount_cents,
+            paid.to_arrears_cents,
+            paid.to_balance_cents,
+            None if paid.paid_at is None else instant_text(paid.paid_at),
+            paid.channel,
+            paid.source,
+            instant_text(paid.received_at),
+            paid.transaction_id,
+        ),
+    )
+
+
+def payments_since(database: sqlite3.Connection, account_id: str, since: datetime) -> int:
+    """Sum of payments received since an instant, in cents."""
+    row = database.execute(
+        "SELECT coalesce(sum(amount_cents), 0) FROM payment WHERE account_id = ? AND received_at >= ?",
+        (account_id, instant_text(since)),
+    ).fetchone()
+    return int(row[0])
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedDay:
+    """A civil day that is on the books: its registers, its use, and the charges by kind."""
+
+    account_id: str
+    day: date
+    meter_id: str
+    start_register_wh: int
+    end_register_wh: int
+    energy_wh: int
+    estimated: bool
+    charges: Mapping[str, int]
+    charge_cents: int
+    balance_cents: int
+    closed_at: datetime
+
+
+_DAY = (
+    "SELECT account_id, day, meter_id, start_register_wh, end_register_wh, energy_wh, estimated, charges,"
+    " charge_cents, balance_cents, closed_at FROM day"
+)
+
+
+def _day(row: tuple[str, str, str, int, int, int, int, str, int, int, str]) -> ClosedDay:
+    account_id, day, meter_id, start, end, energy, estimated, charges, cents, balance, closed_at = row
+    return ClosedDay(
+        account_id,
+        date.fromisoformat(day),
+        meter_id,
+        start,
+        end,
+        energy,
+        bool(estimated),
+        json.loads(charges),
+        cents,
+        balance,
+        instant_of(closed_at),
+    )
+
+
+def add_day(database: sqlite3.Connection, day: ClosedDay) -> None:
+    """Record a closed day. Raises sqlite3.IntegrityError when it was closed before."""
+    database.execute(
+        "INSERT INTO day VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            day.account_id,
+            day.day.isoformat(),
+            day.meter_id,
+            day.start_register_wh,
+            day.end_register_wh,
+            day.energy_wh,
+            int(day.estimated),
+            json.dumps(dict(day.charges)),
+            day.charge_cents,
+            day.balance_cents,
+            instant_text(day.closed_at),
+        ),
+    )
+
+
+def last_day(database: sqlite3.Connection, account_id: str) -> ClosedDay | None:
+    """The newest closed day of an account, or None."""
+    row = database.execute(f"{_DAY} WHERE account_id = ? ORDER BY day DESC LIMIT 1", (account_id,)).fetchone()
+    return _day(row) if row else None
+
+
+def days(database: sqlite3.Connection, account_id: str, first: date, last: date) -> list[ClosedDay]:
+    """The closed days of an account from ``first`` to ``last``, both included."""
+    rows = database.execute(
+        f"{_DAY} WHERE account_id = ? AND day BETWEEN ? AND ? ORDER BY day",
+        (account_id, first.isoformat(), last.isoformat()),
+    )
+    return [_day(row) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class StatementLine:
+    """One posting on a customer's prepaid balance, in the customer's sign, with the balance after it."""
+
+    entry_id: int
+    posted_at: datetime
+    day: date
+    kind: str
+    amount_cents: int
+    balance_cents: int
+    ref: str
+    estimated: bool
+
+
+def statement(database: sqlite3.Connection, account_id: str) -> list[StatementLine]:
+    """The postings of a customer's prepaid balance, oldest first."""
+    rows = database.execute(
+        "SELECT e.entry_id, t.posted_at, t.day, t.kind, -e.amount_cents, -e.balance_after, t.ref, t.estimated"
+        " FROM ledger_entry e JOIN ledger_transaction t USING (transaction_id)"
+        " WHERE e.ledger_account = ? ORDER BY e.entry_id",
+        (prepaid(account_id),),
+    )
+    return [
+        StatementLine(i, instant_of(at), date.fromisoformat(day), kind, amount, balance, ref, bool(estimated))
+        for i, at, day, kind, amount, balance, ref, estimated in rows
+    ]
+
+
+def balance_was_positive_since(database: sqlite3.Connection, account_id: str, entry_id: int) -> bool:
+    """Whether a customer's balance was above zero after some entry later than ``entry_id``."""
+    row = database.execute(
+        "SELECT 1 FROM ledger_entry WHERE ledger_account = ? AND entry_id > ? AND balance_after < 0 LIMIT 1",
+        (prepaid(account_id), entry_id),
+    ).fetchone()
+    return row is not None
+
+
+def last_prepaid_entry(database: sqlite3.Connection, account_id: str) -> int:
+    """The id of the newest entry on a customer's prepaid balance; 0 when there is none."""
+    row = database.execute(
+        "SELECT max(entry_id) FROM ledger_entry WHERE ledger_account = ?", (prepaid(account_id),)
+    ).fetchone()
+    return int(row[0] or 0)
+
+
+_CHAIN = (
+    "SELECT e.entry_id, e.transaction_id, e.ledger_account, e.amount_cents, e.balance_after, t.kind, t.account_id,"
+    " t.day, t.ref, t.posted_at, t.received_at, t.posted_by, t.note, t.estimated, t.reverses, e.entry_hash"
+    " FROM ledger_entry e LEFT JOIN ledger_transaction t USING (transaction_id) ORDER BY e.entry_id"
+)
+
+
+def audit(database: sqlite3.Connection) -> Iterator[str]:
+    """Recompute sums, balances and the hash chain; one sentence a problem, the first bad entry named."""
+    running: dict[str, int] = {}
+    sums: dict[int, int] = {}
+    previous_hash = GENESIS
+    expected_id = 1
+    for row in database.execute(_CHAIN):
+        *fields, stored_hash = row
+        entry_id, transaction_id, ledger_account, amount, after = fields[:5]
+        if entry_id != expected_id:
+            yield f"ledger entry {expected_id} is missing"
+        expected_id = entry_id + 1
+        running[ledger_account] = running.get(ledger_account, 0) + amount
+        sums[transaction_id] = sums.get(transaction_id, 0) + amount
+        if running[ledger_account] != after:
+            yield f"ledger entry {entry_id}: balance {after} on {ledger_account} should be {running[ledger_account]}"
+        computed = entry_hash(previous_hash, tuple(fields))
+        if computed != stored_hash:
+            yield f"ledger entry {entry_id}: its hash does not fit what it says"
+        previous_hash = stored_hash
+    for transaction_id, total in sums.items():
+        if total != 0:
+            yield f"ledger transaction {transaction_id}: its entries sum to {total} cents, not to zero"
+    stored = dict(database.execute("SELECT ledger_account, cents FROM balance"))
+    for ledger_account in sorted(running.keys() | stored.keys()):
+        if running.get(ledger_account, 0) != stored.get(ledger_account, 0):
+            yield (
+                f"balance of {ledger_account}: {stored.get(ledger_account, 0)} cents are kept,"
+                f" its entries sum to {running.get(ledger_account, 0)}"
+            )
+    yield from _audit_payments(database)
+    yield from _audit_days(database)
+    yield from _audit_orders(database)
+
+
+def _audit_payments(database: sqlite3.Connection) -> Iterator[str]:
+    rows = database.execute(
+        "SELECT payment_id FROM payment p LEFT JOIN ledger_transaction t ON t.ref = 'payment:' || p.payment_id"
+        " AND t.transaction_id = p.transaction_id WHERE t.transaction_id IS NULL"
+    )
+    for (payment_id,) in rows:
+        yield f"payment {payment_id} has no ledger transaction"
+    rows = database.execute(
+        "SELECT t.ref FROM ledger_transaction t LEFT JOIN payment p USING (transaction_id)"
+        " WHERE t.kind = 'payment' AND p.payment_id IS NULL"
+    )
+    for (ref,) in rows:
+        yield f"ledger transaction {ref} has no payment"
+
+
+def _audit_days(database: sqlite3.Connection) -> Iterator[str]:
+    rows = database.execute(
+        "SELECT account_id, day, charge_cents, (SELECT coalesce(-sum(e.amount_cents), 0) FROM ledger_transaction t"
+        " JOIN ledger_entry e USING (transaction_id) WHERE t.ref = 'charge:' || d.account_id || ':' || d.day"
+        " AND e.ledger_account = 'liabilities:prepaid:' || d.account_id) AS posted FROM day d"
+        " WHERE charge_cents <> -posted"
+    )
+    for account_id, day, cents, posted in rows:
+        yield f"day {day} of {account_id}: charge {cents} cents, the ledger posted {-posted}"
+
+
+def _audit_orders(database: sqlite3.Connection) -> Iterator[str]:
+    rows = database.execute(
+        "SELECT o.order_id FROM switch_order o WHERE NOT EXISTS"
+        " (SELECT 1 FROM switch_event e WHERE e.order_id = o.order_id AND e.state = 'wanted')"
+    )
+    for (order_id,) in rows:
+        yield f"switch order {order_id} has no journalled beginning"
+
+
+def counts(database: sqlite3.Connection) -> tuple[int, int]:
+    """How many accounts and ledger entries there are."""
+    accounts = database.execute("SELECT count(*) FROM account").fetchone()[0]
+    entries = database.execute("SELECT count(*) FROM ledger_entry").fetchone()[0]
+    return int(accounts), int(entries)

@@ -1,0 +1,212 @@
+"""Meters as the gateway knows them: register reads, link health, observed relay changes, switch orders."""
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from edge.core.model import Relay
+from edge.store.engine import instant_of, instant_text
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRead:
+    """A register read as it was saved; ``accepted``: it may touch money."""
+
+    meter_id: str
+    at: datetime
+    energy_wh: int
+    power_w: int | None
+    relay: str
+    accepted: bool
+    flags: tuple[str, ...]
+
+
+_READ = "SELECT meter_id, at, energy_wh, power_w, relay, accepted, flags FROM reading"
+
+
+def _read(row: tuple[str, str, int, int | None, str, int, str]) -> StoredRead:
+    meter_id, at, energy_wh, power_w, relay, accepted, flags = row
+    return StoredRead(
+        meter_id, instant_of(at), energy_wh, power_w, relay, bool(accepted), tuple(flags.split()) if flags else ()
+    )
+
+
+def save_reads(database: sqlite3.Connection, reads: Iterable[StoredRead]) -> None:
+    """Insert a batch of register reads; one for an instant that is already there is dropped."""
+    database.executemany(
+        "INSERT OR IGNORE INTO reading VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (
+            (r.meter_id, instant_text(r.at), r.energy_wh, r.power_w, r.relay, int(r.accepted), " ".join(r.flags))
+            for r in reads
+        ),
+    )
+
+
+def last_read(database: sqlite3.Connection, meter_id: str, *, accepted_only: bool) -> StoredRead | None:
+    """The newest register read of a meter, or None."""
+    only = " AND accepted = 1" if accepted_only else ""
+    row = database.execute(f"{_READ} WHERE meter_id = ?{only} ORDER BY at DESC LIMIT 1", (meter_id,)).fetchone()
+    return _read(row) if row else None
+
+
+def reads_around(
+    database: sqlite3.Connection, meter_id: str, instant: datetime
+) -> tuple[StoredRead | None, StoredRead | None]:
+    """The last accepted read at or before ``instant`` and the first one at or after it."""
+    at = instant_text(instant)
+    before = database.execute(
+        f"{_READ} WHERE meter_id = ? AND at <= ? AND accepted = 1 ORDER BY at DESC LIMIT 1", (meter_id, at)
+    ).fetchone()
+    after = database.execute(
+        f"{_READ} WHERE meter_id = ? AND at >= ? AND accepted = 1 ORDER BY at LIMIT 1", (meter_id, at)
+    ).fetchone()
+    return (_read(before) if before else None, _read(after) if after else None)
+
+
+def prune_reads(database: sqlite3.Connection, before: datetime) -> None:
+    """Forget register reads older than ``before``; closed days keep their registers."""
+    database.execute("DELETE FROM reading WHERE at < ?", (instant_text(before),))
+
+
+def save_links(database: sqlite3.Connection, links: Sequence[tuple[str, str, datetime, str]]) -> None:
+    """Record link states that changed: (meter_id, state, since, last error)."""
+    database.executemany(
+        "INSERT INTO meter_link VALUES (?, ?, ?, ?) ON CONFLICT (meter_id)"
+        " DO UPDATE SET state = excluded.state, since = excluded.since, last_error = excluded.last_error",
+        ((meter_id, state, instant_text(since), error) for meter_id, state, since, error in links),
+    )
+
+
+def link(database: sqlite3.Connection, meter_id: str) -> tuple[str, datetime, str] | None:
+    """A meter's link: state, since when, last error; None when it was never asked."""
+    row = database.execute("SELECT state, since, last_error FROM meter_link WHERE meter_id = ?", (meter_id,)).fetchone()
+    return (row[0], instant_of(row[1]), row[2]) if row else None
+
+
+@dataclass(frozen=True, slots=True)
+class RelayChange:
+    """A change of a relay's state as the gateway saw it. ``cause``: credit, reconnect, manual or foreign."""
+
+    at: datetime
+    relay: str
+    cause: str
+    order_id: int | None
+
+
+def relay_change(database: sqlite3.Connection, meter_id: str) -> RelayChange | None:
+    """The last observed change of a meter's relay, or None when it was never seen."""
+    row = database.execute(
+        "SELECT at, relay, cause, order_id FROM relay_change WHERE meter_id = ? ORDER BY change_id DESC LIMIT 1",
+        (meter_id,),
+    ).fetchone()
+    return RelayChange(instant_of(row[0]), row[1], row[2], row[3]) if row else None
+
+
+def add_relay_change(
+    database: sqlite3.Connection, meter_id: str, at: datetime, relay: str, cause: str, order_id: int | None
+) -> None:
+    """Record that a relay was seen in a new state."""
+    database.execute(
+        "INSERT INTO relay_change (meter_id, at, relay, cause, order_id) VALUES (?, ?, ?, ?, ?)",
+        (meter_id, instant_text(at), relay, cause, order_id),
+    )
+
+
+def relay_of(change: RelayChange | None) -> Relay:
+    """The relay as a decision sees it: only a cut of ours for credit is ours to close."""
+    if change is None or change.relay == "unknown":
+        return Relay.UNKNOWN
+    if change.relay == "connected":
+        return Relay.CONNECTED
+    return Relay.DISCONNECTED if change.cause == "credit" else Relay.DISCONNECTED_OTHER
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchOrder:
+    """A stored intention to move a relay, with the state that its last event gives it."""
+
+    order_id: int
+    meter_id: str
+    account_id: str
+    action: str
+    not_after: datetime | None
+    decision_id: int
+    state: str
+    state_at: datetime
+    detail: str
+
+
+_ORDER = (
+    "SELECT o.order_id, o.meter_id, o.account_id, o.action, o.not_after, o.decision_id, e.state, e.at, e.detail"
+    " FROM switch_order o JOIN switch_event e ON e.event_id ="
+    " (SELECT max(event_id) FROM switch_event WHERE order_id = o.order_id)"
+)
+
+
+def _order(row: tuple[int, str, str, str, str | None, int, str, str, str]) -> SwitchOrder:
+    order_id, meter_id, account_id, action, not_after, decision_id, state, at, detail = row
+    until = None if not_after is None else instant_of(not_after)
+    return SwitchOrder(order_id, meter_id, account_id, action, until, decision_id, state, instant_of(at), detail)
+
+
+def add_order(
+    database: sqlite3.Connection,
+    *,
+    meter_id: str,
+    account_id: str,
+    action: str,
+    not_after: datetime | None,
+    decision_id: int,
+    at: datetime,
+) -> int:
+    """Journal a new order in the state ``wanted``; its id."""
+    until = None if not_after is None else instant_text(not_after)
+    order_id = database.execute(
+        "INSERT INTO switch_order (meter_id, account_id, action, not_after, decision_id) VALUES (?, ?, ?, ?, ?)",
+        (meter_id, account_id, action, until, decision_id),
+    ).lastrowid
+    assert order_id is not None
+    add_order_event(database, order_id, at, "wanted", "")
+    return order_id
+
+
+def add_order_event(database: sqlite3.Connection, order_id: int, at: datetime, state: str, detail: str) -> None:
+    """Journal an order's next state."""
+    database.execute(
+        "INSERT INTO switch_event (order_id, at, state, detail) VALUES (?, ?, ?, ?)",
+        (order_id, instant_text(at), state, detail),
+    )
+    if state in ("wanted", "sent"):
+        database.execute("INSERT OR REPLACE INTO live_order VALUES (?, ?)", (order_id, state))
+    else:
+        database.execute("DELETE FROM live_order WHERE order_id = ?", (order_id,))
+
+
+def order(database: sqlite3.Connection, order_id: int) -> SwitchOrder:
+    """The order of an id."""
+    return _order(database.execute(f"{_ORDER} WHERE o.order_id = ?", (order_id,)).fetchone())
+
+
+def live_orders(database: sqlite3.Connection) -> list[SwitchOrder]:
+    """Orders that are wanted or sent, reconnects first, then in the order of their ids."""
+    rows = database.execute(
+        f"{_ORDER} WHERE o.order_id IN (SELECT order_id FROM live_order) ORDER BY o.action DESC, o.order_id"
+    )
+    return [_order(row) for row in rows]
+
+
+def last_order(database: sqlite3.Connection, meter_id: str) -> SwitchOrder | None:
+    """The newest order for a meter, or None."""
+    row = database.execute(f"{_ORDER} WHERE o.meter_id = ? ORDER BY o.order_id DESC LIMIT 1", (meter_id,)).fetchone()
+    return _order(row) if row else None
+
+
+def disconnects_sent_since(database: sqlite3.Connection, since: datetime) -> int:
+    """How many disconnects were sent since an instant: what the budget counts."""
+    row = database.execute(
+        "SELECT count(*) FROM switch_event e JOIN switch_order o USING (order_id)"
+        " WHERE e.state = 'sent' AND o.action = 'disconnect' AND e.at >= ?",
+        (instant_text(since),),
+    ).fetchone()
+    return int(row[0])

@@ -1,0 +1,211 @@
+"""What was decided, told, received and refused: decisions, notices, outbox, weather documents, events."""
+
+import json
+import sqlite3
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from edge.store.engine import instant_of, instant_text
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedDecision:
+    """A decision as it was recorded when it changed."""
+
+    decision_id: int
+    at: datetime
+    action: str
+    codes: tuple[str, ...]
+    answer: dict[str, Any]
+
+
+def _decision(row: tuple[int, str, str, str, str]) -> RecordedDecision:
+    decision_id, at, action, codes, answer = row
+    return RecordedDecision(decision_id, instant_of(at), action, tuple(codes.split()), json.loads(answer))
+
+
+def last_decision(database: sqlite3.Connection, account_id: str, at: datetime | None = None) -> RecordedDecision | None:
+    """The decision in force for an account, now or at a past instant."""
+    until = "" if at is None else " AND at <= ?"
+    row = database.execute(
+        "SELECT decision_id, at, action, codes, answer FROM decision"
+        f" WHERE account_id = ?{until} ORDER BY decision_id DESC LIMIT 1",
+        (account_id,) if at is None else (account_id, instant_text(at)),
+    ).fetchone()
+    return _decision(row) if row else None
+
+
+def add_decision(
+    database: sqlite3.Connection,
+    *,
+    account_id: str,
+    at: datetime,
+    action: str,
+    codes: tuple[str, ...],
+    answer: dict[str, Any],
+    rules_digest: str,
+) -> int:
+    """Record a decision; its id."""
+    row_id = database.execute(
+        "INSERT INTO decision (account_id, at, action, codes, answer, rules_digest) VALUES (?, ?, ?, ?, ?, ?)",
+        (account_id, instant_text(at), action, " ".join(codes), json.dumps(answer), rules_digest),
+    ).lastrowid
+    assert row_id is not None
+    return row_id
+
+
+def add_outbox(database: sqlite3.Connection, kind: str, subject: str, payload: dict[str, Any], at: datetime) -> None:
+    """Queue a message for the head end, committed with the facts that it reports."""
+    database.execute(
+        "INSERT INTO outbox (kind, subject, payload, created_at) VALUES (?, ?, ?, ?)",
+        (kind, subject, json.dumps(payload), instant_text(at)),
+    )
+
+
+def waiting_outbox(database: sqlite3.Connection, limit: int = 100) -> list[tuple[int, str, str, str]]:
+    """Messages that were not sent yet, oldest first: (id, kind, subject, payload)."""
+    return database.execute(
+        "SELECT outbox_id, kind, subject, payload FROM outbox WHERE sent_at IS NULL ORDER BY outbox_id LIMIT ?",
+        (limit,),
+    ).fetchall()
+
+
+def mark_sent(database: sqlite3.Connection, outbox_ids: list[int], at: datetime) -> None:
+    """Record that the broker has these messages; a notice among them is sent from now on."""
+    text = instant_text(at)
+    database.executemany("UPDATE outbox SET sent_at = ? WHERE outbox_id = ?", ((text, key) for key in outbox_ids))
+    database.executemany(
+        "INSERT OR IGNORE INTO notice_delivery SELECT subject, 'sent', ? FROM outbox"
+        " WHERE outbox_id = ? AND kind = 'notices'",
+        ((text, key) for key in outbox_ids),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A message to a customer. ``event_key`` is unique: one notice an event, however often it is found."""
+
+    account_id: str
+    type: str
+    text: str
+    event_key: str
+    entry_id: int
+    created_at: datetime
+    channel: str = "head_end"
+
+
+def add_notice(database: sqlite3.Connection, notice: Notice) -> bool:
+    """Record a notice and queue it for the head end; False when its event was told before."""
+    notice_id = f"N-{notice.event_key}"
+    cursor = database.execute(
+        "INSERT OR IGNORE INTO notice VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            notice_id,
+            notice.account_id,
+            notice.type,
+            notice.channel,
+            notice.text,
+            notice.event_key,
+            notice.entry_id,
+            instant_text(notice.created_at),
+        ),
+    )
+    if cursor.rowcount != 1:
+        return False
+    payload = {
+        "notice_id": notice_id,
+        "account_id": notice.account_id,
+        "type": notice.type,
+        "channel": notice.channel,
+        "text": notice.text,
+        "created_at": notice.created_at.isoformat(),
+    }
+    add_outbox(database, "notices", notice_id, payload, notice.created_at)
+    return True
+
+
+def add_notice_delivery(database: sqlite3.Connection, notice_id: str, at: datetime) -> bool:
+    """Record that a notice reached the customer; False when there is no such notice."""
+    if not database.execute("SELECT 1 FROM notice WHERE notice_id = ?", (notice_id,)).fetchone():
+        return False
+    database.execute("INSERT OR IGNORE INTO notice_delivery VALUES (?, 'delivered', ?)", (notice_id, instant_text(at)))
+    return True
+
+
+def notice_reached(
+    database: sqlite3.Connection, account_id: str, notice_type: str, *, confirmed_only: bool
+) -> tuple[int, datetime | None] | None:
+    """The newest notice of a type: the ledger entry it followed, and when it reached the customer.
+
+    That is its confirmed delivery; where none was confirmed and ``confirmed_only`` is false, when it was sent.
+    """
+    row = database.execute(
+        "SELECT notice_id, entry_id FROM notice WHERE account_id = ? AND type = ? ORDER BY entry_id DESC LIMIT 1",
+        (account_id, notice_type),
+    ).fetchone()
+    if row is None:
+        return None
+    stages = dict(database.execute("SELECT stage, at FROM notice_delivery WHERE notice_id = ?", (row[0],)).fetchall())
+    at = stages.get("delivered") or (None if confirmed_only else stages.get("sent"))
+    return row[1], None if at is None else instant_of(at)
+
+
+def add_event(database: sqlite3.Connection, kind: str, at: datetime, data: dict[str, Any]) -> None:
+    """Record an event and queue it for the head end."""
+    event_id = database.execute(
+        "INSERT INTO event (at, kind, data) VALUES (?, ?, ?)", (instant_text(at), kind, json.dumps(data))
+    ).lastrowid
+    payload = {"event_id": event_id, "at": at.isoformat(), "kind": kind, **data}
+    add_outbox(database, "events", str(event_id), payload, at)
+
+
+def last_events(database: sqlite3.Connection, limit: int) -> list[tuple[datetime, str, dict[str, Any]]]:
+    """The newest events, newest first."""
+    rows = database.execute("SELECT at, kind, data FROM event ORDER BY event_id DESC LIMIT ?", (limit,))
+    return [(instant_of(at), kind, json.loads(data)) for at, kind, data in rows]
+
+
+def add_rejected(database: sqlite3.Connection, source: str, payload: str, reason: str, at: datetime) -> None:
+    """Keep what was refused, and why."""
+    database.execute(
+        "INSERT INTO rejected (at, source, payload, reason) VALUES (?, ?, ?, ?)",
+        (instant_text(at), source, payload, reason),
+    )
+
+
+def add_weather_document(
+    database: sqlite3.Connection, kind: str, received_at: datetime, digest: str, body: bytes
+) -> None:
+    """Keep a weather document that was used, so that a past decision can be shown again."""
+    database.execute(
+        "INSERT INTO weather_document (kind, received_at, digest, body) VALUES (?, ?, ?, ?)",
+        (kind, instant_text(received_at), digest, body),
+    )
+
+
+def weather_document(
+    database: sqlite3.Connection, kind: str, at: datetime | None = None
+) -> tuple[datetime, bytes] | None:
+    """The newest document of a kind that had arrived, now or at a past instant: when it came, and its bytes."""
+    until = "" if at is None else " AND received_at <= ?"
+    row = database.execute(
+        f"SELECT received_at, body FROM weather_document WHERE kind = ?{until} ORDER BY document_id DESC LIMIT 1",
+        (kind,) if at is None else (kind, instant_text(at)),
+    ).fetchone()
+    return (instant_of(row[0]), row[1]) if row else None
+
+
+def set_state(database: sqlite3.Connection, facts: dict[str, str], at: datetime) -> None:
+    """Write what the daemon knows of itself."""
+    text = instant_text(at)
+    database.executemany(
+        "INSERT INTO gateway_state VALUES (?, ?, ?) ON CONFLICT (fact)"
+        " DO UPDATE SET value = excluded.value, at = excluded.at",
+        ((fact, value, text) for fact, value in facts.items()),
+    )
+
+
+def state(database: sqlite3.Connection) -> dict[str, tuple[str, datetime]]:
+    """What the daemon last knew of itself: fact -> (value, when)."""
+    return {fact: (value, instant_of(at)) for fact, value, at in database.execute("SELECT * FROM gateway_state")}

@@ -1,0 +1,322 @@
+-- The gateway's database. Instants are RFC 3339 text in UTC with microseconds (so that text order is time order),
+-- money is integer cents, energy integer watt-hours. What is insert-only is guarded by triggers at the end.
+
+CREATE TABLE account (
+    account_id        TEXT PRIMARY KEY,
+    meter_id          TEXT NOT NULL,
+    name              TEXT NOT NULL,
+    customer_class    TEXT NOT NULL,
+    tariff            TEXT NOT NULL,
+    program           TEXT NOT NULL,
+    low_balance_cents INTEGER,
+    enrolled_at       TEXT NOT NULL,
+    first_day         TEXT NOT NULL,
+    enrolled_by       TEXT NOT NULL
+) STRICT;
+CREATE INDEX account_meter ON account(meter_id);
+
+CREATE TABLE unenrolment (
+    account_id TEXT PRIMARY KEY REFERENCES account,
+    at         TEXT NOT NULL,
+    reason     TEXT NOT NULL,
+    by         TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE reading (
+    meter_id   TEXT NOT NULL,
+    at         TEXT NOT NULL,
+    energy_wh  INTEGER NOT NULL,
+    power_w    INTEGER,
+    relay      TEXT NOT NULL,
+    accepted   INTEGER NOT NULL,
+    flags      TEXT NOT NULL,
+    PRIMARY KEY (meter_id, at)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE meter_link (
+    meter_id   TEXT PRIMARY KEY,
+    state      TEXT NOT NULL,
+    since      TEXT NOT NULL,
+    last_error TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE relay_change (
+    change_id INTEGER PRIMARY KEY,
+    meter_id  TEXT NOT NULL,
+    at        TEXT NOT NULL,
+    relay     TEXT NOT NULL,
+    cause     TEXT NOT NULL,
+    order_id  INTEGER
+) STRICT;
+CREATE INDEX relay_change_meter ON relay_change(meter_id, change_id);
+
+-- Double entry. The entries of a transaction are inserted first, the transaction itself last: its trigger checks that
+-- they sum to zero, and nothing can be added to it afterwards. Debit is positive.
+CREATE TABLE ledger_entry (
+    entry_id       INTEGER PRIMARY KEY,
+    transaction_id INTEGER NOT NULL REFERENCES ledger_transaction DEFERRABLE INITIALLY DEFERRED,
+    ledger_account TEXT NOT NULL,
+    amount_cents   INTEGER NOT NULL CHECK (amount_cents <> 0),
+    balance_after  INTEGER NOT NULL,
+    entry_hash     TEXT NOT NULL UNIQUE
+) STRICT;
+CREATE INDEX ledger_entry_account ON ledger_entry(ledger_account, entry_id);
+CREATE INDEX ledger_entry_transaction ON ledger_entry(transaction_id);
+
+CREATE TABLE ledger_transaction (
+    transaction_id INTEGER PRIMARY KEY,
+    kind           TEXT NOT NULL,
+    account_id     TEXT NOT NULL REFERENCES account,
+    day            TEXT NOT NULL,
+    ref            TEXT NOT NULL UNIQUE,
+    posted_at      TEXT NOT NULL,
+    received_at    TEXT NOT NULL,
+    posted_by      TEXT NOT NULL,
+    note           TEXT NOT NULL,
+    estimated      INTEGER NOT NULL CHECK (estimated IN (0, 1)),
+    reverses       INTEGER REFERENCES ledger_transaction
+) STRICT;
+CREATE INDEX ledger_transaction_account ON ledger_transaction(account_id, transaction_id);
+
+CREATE TABLE balance (
+    ledger_account TEXT PRIMARY KEY,
+    cents          INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE payment (
+    payment_id       TEXT PRIMARY KEY,
+    account_id       TEXT NOT NULL REFERENCES account,
+    amount_cents     INTEGER NOT NULL CHECK (amount_cents > 0),
+    to_arrears_cents INTEGER NOT NULL,
+    to_balance_cents INTEGER NOT NULL,
+    paid_at          TEXT,
+    channel          TEXT NOT NULL,
+    source           TEXT NOT NULL,
+    received_at      TEXT NOT NULL,
+    transaction_id   INTEGER NOT NULL REFERENCES ledger_transaction
+) STRICT, WITHOUT ROWID;
+CREATE INDEX payment_account ON payment(account_id, received_at);
+
+CREATE TABLE day (
+    account_id        TEXT NOT NULL REFERENCES account,
+    day               TEXT NOT NULL,
+    meter_id          TEXT NOT NULL,
+    start_register_wh INTEGER NOT NULL,
+    end_register_wh   INTEGER NOT NULL,
+    energy_wh         INTEGER NOT NULL CHECK (energy_wh >= 0),
+    estimated         INTEGER NOT NULL CHECK (estimated IN (0, 1)),
+    charges           TEXT NOT NULL,
+    charge_cents      INTEGER NOT NULL,
+    balance_cents     INTEGER NOT NULL,
+    closed_at         TEXT NOT NULL,
+    PRIMARY KEY (account_id, day)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE protection (
+    account_id TEXT NOT NULL REFERENCES account,
+    kind       TEXT NOT NULL,
+    protected  INTEGER NOT NULL CHECK (protected IN (0, 1)),
+    at         TEXT NOT NULL,
+    by         TEXT NOT NULL
+) STRICT;
+CREATE INDEX protection_account ON protection(account_id);
+
+CREATE TABLE hold (
+    hold_id     TEXT PRIMARY KEY,
+    account_id  TEXT NOT NULL REFERENCES account,
+    kind        TEXT NOT NULL,
+    starts_at   TEXT NOT NULL,
+    until       TEXT,
+    reason      TEXT NOT NULL,
+    recorded_at TEXT NOT NULL,
+    by          TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX hold_account ON hold(account_id);
+
+CREATE TABLE hold_release (
+    hold_id     TEXT PRIMARY KEY REFERENCES hold,
+    released_at TEXT NOT NULL,
+    by          TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE moratorium (
+    moratorium_id INTEGER PRIMARY KEY,
+    order_name    TEXT NOT NULL,
+    starts_at     TEXT NOT NULL,
+    until         TEXT,
+    recorded_at   TEXT NOT NULL,
+    by            TEXT NOT NULL
+) STRICT;
+
+-- A decision is written when it changes: action or the set of block codes.
+CREATE TABLE decision (
+    decision_id  INTEGER PRIMARY KEY,
+    account_id   TEXT NOT NULL REFERENCES account,
+    at           TEXT NOT NULL,
+    action       TEXT NOT NULL,
+    codes        TEXT NOT NULL,
+    answer       TEXT NOT NULL,
+    rules_digest TEXT NOT NULL
+) STRICT;
+CREATE INDEX decision_account ON decision(account_id, decision_id);
+
+CREATE TABLE switch_order (
+    order_id    INTEGER PRIMARY KEY,
+    meter_id    TEXT NOT NULL,
+    account_id  TEXT NOT NULL REFERENCES account,
+    action      TEXT NOT NULL CHECK (action IN ('disconnect', 'reconnect')),
+    not_after   TEXT,
+    decision_id INTEGER NOT NULL REFERENCES decision,
+    CHECK (action = 'reconnect' OR not_after IS NOT NULL)
+) STRICT;
+CREATE INDEX switch_order_meter ON switch_order(meter_id, order_id);
+
+CREATE TABLE switch_event (
+    event_id INTEGER PRIMARY KEY,
+    order_id INTEGER NOT NULL REFERENCES switch_order,
+    at       TEXT NOT NULL,
+    state    TEXT NOT NULL CHECK (state IN ('wanted', 'sent', 'confirmed', 'expired', 'cancelled', 'failed')),
+    detail   TEXT NOT NULL
+) STRICT;
+CREATE INDEX switch_event_sent ON switch_event(at) WHERE state = 'sent';
+CREATE INDEX switch_event_order ON switch_event(order_id, event_id);
+
+-- The orders whose last event is wanted or sent, so that they are found without reading the whole journal.
+CREATE TABLE live_order (
+    order_id INTEGER PRIMARY KEY REFERENCES switch_order,
+    state    TEXT NOT NULL CHECK (state IN ('wanted', 'sent'))
+) STRICT;
+
+CREATE TABLE notice (
+    notice_id  TEXT PRIMARY KEY,
+    account_id TEXT NOT NULL REFERENCES account,
+    type       TEXT NOT NULL,
+    channel    TEXT NOT NULL,
+    text       TEXT NOT NULL,
+    event_key  TEXT NOT NULL UNIQUE,
+    entry_id   INTEGER NOT NULL,
+    created_at TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX notice_account ON notice(account_id, type, entry_id);
+
+CREATE TABLE notice_delivery (
+    notice_id TEXT NOT NULL REFERENCES notice,
+    stage     TEXT NOT NULL CHECK (stage IN ('sent', 'delivered')),
+    at        TEXT NOT NULL,
+    PRIMARY KEY (notice_id, stage)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE outbox (
+    outbox_id  INTEGER PRIMARY KEY,
+    kind       TEXT NOT NULL,
+    subject    TEXT NOT NULL,
+    payload    TEXT NOT NULL,
+    created_at TEXT NOT NULL,
+    sent_at    TEXT
+) STRICT;
+CREATE INDEX outbox_waiting ON outbox(outbox_id) WHERE sent_at IS NULL;
+
+CREATE TABLE weather_document (
+    document_id INTEGER PRIMARY KEY,
+    kind        TEXT NOT NULL,
+    received_at TEXT NOT NULL,
+    digest      TEXT NOT NULL,
+    body        BLOB NOT NULL
+) STRICT;
+CREATE INDEX weather_document_kind ON weather_document(kind, document_id);
+
+CREATE TABLE rejected (
+    rejected_id INTEGER PRIMARY KEY,
+    at          TEXT NOT NULL,
+    source      TEXT NOT NULL,
+    payload     TEXT NOT NULL,
+    reason      TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE event (
+    event_id INTEGER PRIMARY KEY,
+    at       TEXT NOT NULL,
+    kind     TEXT NOT NULL,
+    data     TEXT NOT NULL
+) STRICT;
+
+-- What the daemon knows of itself, for readers while it is away: one row a fact.
+CREATE TABLE gateway_state (
+    fact  TEXT PRIMARY KEY,
+    value TEXT NOT NULL,
+    at    TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TRIGGER entries_come_before_their_transaction BEFORE INSERT ON ledger_entry
+WHEN EXISTS (SELECT 1 FROM ledger_transaction WHERE transaction_id = NEW.transaction_id)
+BEGIN SELECT RAISE(ABORT, 'a posted transaction takes no further entries'); END;
+
+CREATE TRIGGER a_transaction_sums_to_zero BEFORE INSERT ON ledger_transaction
+WHEN (SELECT coalesce(sum(amount_cents), 0) FROM ledger_entry WHERE transaction_id = NEW.transaction_id) <> 0
+BEGIN SELECT RAISE(ABORT, 'the entries of a transaction must sum to zero'); END;
+
+-- Insert-only: a correction is a new row.
+CREATE TRIGGER ledger_entry_no_update BEFORE UPDATE ON ledger_entry
+BEGIN SELECT RAISE(ABORT, 'ledger_entry is insert-only'); END;
+CREATE TRIGGER ledger_entry_no_delete BEFORE DELETE ON ledger_entry
+BEGIN SELECT RAISE(ABORT, 'ledger_entry is insert-only'); END;
+CREATE TRIGGER ledger_transaction_no_update BEFORE UPDATE ON ledger_transaction
+BEGIN SELECT RAISE(ABORT, 'ledger_transaction is insert-only'); END;
+CREATE TRIGGER ledger_transaction_no_delete BEFORE DELETE ON ledger_transaction
+BEGIN SELECT RAISE(ABORT, 'ledger_transaction is insert-only'); END;
+CREATE TRIGGER payment_no_update BEFORE UPDATE ON payment
+BEGIN SELECT RAISE(ABORT, 'payment is insert-only'); END;
+CREATE TRIGGER payment_no_delete BEFORE DELETE ON payment
+BEGIN SELECT RAISE(ABORT, 'payment is insert-only'); END;
+CREATE TRIGGER day_no_update BEFORE UPDATE ON day
+BEGIN SELECT RAISE(ABORT, 'day is insert-only'); END;
+CREATE TRIGGER day_no_delete BEFORE DELETE ON day
+BEGIN SELECT RAISE(ABORT, 'day is insert-only'); END;
+CREATE TRIGGER unenrolment_no_update BEFORE UPDATE ON unenrolment
+BEGIN SELECT RAISE(ABORT, 'unenrolment is insert-only'); END;
+CREATE TRIGGER unenrolment_no_delete BEFORE DELETE ON unenrolment
+BEGIN SELECT RAISE(ABORT, 'unenrolment is insert-only'); END;
+CREATE TRIGGER protection_no_update BEFORE UPDATE ON protection
+BEGIN SELECT RAISE(ABORT, 'protection is insert-only'); END;
+CREATE TRIGGER protection_no_delete BEFORE DELETE ON protection
+BEGIN SELECT RAISE(ABORT, 'protection is insert-only'); END;
+CREATE TRIGGER hold_no_update BEFORE UPDATE ON hold
+BEGIN SELECT RAISE(ABORT, 'hold is insert-only'); END;
+CREATE TRIGGER hold_no_delete BEFORE DELETE ON hold
+BEGIN SELECT RAISE(ABORT, 'hold is insert-only'); END;
+CREATE TRIGGER hold_release_no_update BEFORE UPDATE ON hold_release
+BEGIN SELECT RAISE(ABORT, 'hold_release is insert-only'); END;
+CREATE TRIGGER hold_release_no_delete BEFORE DELETE ON hold_release
+BEGIN SELECT RAISE(ABORT, 'hold_release is insert-only'); END;
+CREATE TRIGGER decision_no_update BEFORE UPDATE ON decision
+BEGIN SELECT RAISE(ABORT, 'decision is insert-only'); END;
+CREATE TRIGGER decision_no_delete BEFORE DELETE ON decision
+BEGIN SELECT RAISE(ABORT, 'decision is insert-only'); END;
+CREATE TRIGGER switch_order_no_update BEFORE UPDATE ON switch_order
+BEGIN SELECT RAISE(ABORT, 'switch_order is insert-only'); END;
+CREATE TRIGGER switch_order_no_delete BEFORE DELETE ON switch_order
+BEGIN SELECT RAISE(ABORT, 'switch_order is insert-only'); END;
+CREATE TRIGGER switch_event_no_update BEFORE UPDATE ON switch_event
+BEGIN SELECT RAISE(ABORT, 'switch_event is insert-only'); END;
+CREATE TRIGGER switch_event_no_delete BEFORE DELETE ON switch_event
+BEGIN SELECT RAISE(ABORT, 'switch_event is insert-only'); END;
+CREATE TRIGGER relay_change_no_update BEFORE UPDATE ON relay_change
+BEGIN SELECT RAISE(ABORT, 'relay_change is insert-only'); END;
+CREATE TRIGGER relay_change_no_delete BEFORE DELETE ON relay_change
+BEGIN SELECT RAISE(ABORT, 'relay_change is insert-only'); END;
+CREATE TRIGGER notice_no_update BEFORE UPDATE ON notice
+BEGIN SELECT RAISE(ABORT, 'notice is insert-only'); END;
+CREATE TRIGGER notice_no_delete BEFORE DELETE ON notice
+BEGIN SELECT RAISE(ABORT, 'notice is insert-only'); END;
+CREATE TRIGGER notice_delivery_no_update BEFORE UPDATE ON notice_delivery
+BEGIN SELECT RAISE(ABORT, 'notice_delivery is insert-only'); END;
+CREATE TRIGGER notice_delivery_no_delete BEFORE DELETE ON notice_delivery
+BEGIN SELECT RAISE(ABORT, 'notice_delivery is insert-only'); END;
+CREATE TRIGGER rejected_no_update BEFORE UPDATE ON rejected
+BEGIN SELECT RAISE(ABORT, 'rejected is insert-only'); END;
+CREATE TRIGGER rejected_no_delete BEFORE DELETE ON rejected
+BEGIN SELECT RAISE(ABORT, 'rejected is insert-only'); END;
+CREATE TRIGGER event_no_update BEFORE UPDATE ON event
+BEGIN SELECT RAISE(ABORT, 'event is insert-only'); END;
+CREATE TRIGGER event_no_delete BEFORE DELETE ON event
+BEGIN SELECT RAISE(ABORT, 'event is insert-only'); END;
