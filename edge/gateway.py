@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TypeVar
+from zoneinfo import ZoneInfo
 
 from edge.clock import Clock
 from edge.core.model import Forecast, Observation
 from edge.core.rating import Tariff
+from edge.core.weather import DocumentKind
 from edge.facts import Circumstances, Rulebook, Switchgear
 from edge.rulings import Ruling, rule_on
 from edge.settings import Settings
@@ -31,17 +33,22 @@ class WeatherInForce:
     alerts_document: ParsedWeather | None = None
 
     def take(self, parsed: ParsedWeather) -> None:
-        """Let a document replace the one of its kind."""
+        """Let a document replace the one of its kind, unless what is in force is newer."""
         if parsed.forecast is not None:
-            self.forecast = parsed.forecast
+            if self.forecast is None or self.forecast.fetched_at <= parsed.forecast.fetched_at:
+                self.forecast = parsed.forecast
         elif parsed.observation is not None:
-            self.observed = parsed.observation
+            if self.observed is None or self.observed.at <= parsed.observation.at:
+                self.observed = parsed.observation
         else:
             self.alerts_document = parsed
 
-    def alerts(self, now: datetime) -> tuple[str, ...] | None:
-        """Names of the active alerts; None when no document of alerts ever came."""
-        return None if self.alerts_document is None else self.alerts_document.alerts_at(now)
+    def alerts(self, now: datetime, zone: ZoneInfo) -> tuple[str, ...] | None:
+        """Names of the alerts, as they were told today; None, unknown, when no such document came today."""
+        document = self.alerts_document
+        if document is None or document.fetched_at.astimezone(zone).date() != now.astimezone(zone).date():
+            return None
+        return document.alerts
 
 
 @dataclass
@@ -87,7 +94,7 @@ class Gateway:
             disconnects_per_day=limits.disconnects_per_day,
             forecast=self.weather.forecast,
             observed=self.weather.observed,
-            alerts=self.weather.alerts(now),
+            alerts=self.weather.alerts(now, self.settings.zone),
         )
 
     def rule(self, database: sqlite3.Connection, account_id: str, around: Circumstances) -> Ruling:
@@ -111,8 +118,7 @@ class Gateway:
         def stored(database: sqlite3.Connection) -> tuple[datetime | None, list[tuple[datetime, bytes]]]:
             known = records.state(database)
             latest = known["heartbeat"][1] if "heartbeat" in known else None
-            kinds = ("forecast", "observation", "alerts")
-            found = [records.weather_document(database, kind) for kind in kinds]
+            found = [records.weather_document(database, kind.value) for kind in DocumentKind]
             return latest, [document for document in found if document is not None]
 
         self.latest_recorded, documents = await self.store.read(stored)

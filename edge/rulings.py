@@ -132,8 +132,11 @@ def _needs_order(
             and last.state in (OrderState.FAILED, OrderState.EXPIRED)
             and now - last.state_at < DISCONNECT_AGAIN_AFTER
         )
+    if facts.relay is Relay.DISCONNECTED:
+        return True
     # An unknown relay is worth a reconnect only if it may be open by a command of ours.
-    return facts.relay is Relay.DISCONNECTED or (last is not None and last.action == Action.DISCONNECT)
+    change = fleet.relay_change(database, account.meter_id)
+    return change is not None and change.cause == "credit"
 
 
 def end_order(

@@ -177,3 +177,14 @@ def add_moratorium(database: sqlite3.Connection, order: MoratoriumOrder, at: dat
         "INSERT INTO moratorium (order_name, starts_at, until, recorded_at, by) VALUES (?, ?, ?, ?, ?)",
         (order.order, instant_text(order.starts_at), until, instant_text(at), by),
     )
+
+
+def accounts_to_watch(database: sqlite3.Connection) -> list[str]:
+    """Accounts whose ruling can change by itself: balance at or below zero, or a relay not known to be connected."""
+    rows = database.execute(
+        "SELECT account_id FROM account a WHERE"
+        " coalesce((SELECT cents FROM balance WHERE ledger_account = 'liabilities:prepaid:' || a.account_id), 0) >= 0"
+        " OR coalesce((SELECT relay FROM relay_change r WHERE r.meter_id = a.meter_id"
+        " ORDER BY change_id DESC LIMIT 1), 'connected') <> 'connected' ORDER BY account_id"
+    )
+    return [account_id for (account_id,) in rows]

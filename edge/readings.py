@@ -1,0 +1,227 @@
+"""Polling: one task a line asks its meters in turn, each on its own schedule, validates and saves what they answer.
+
+A dead meter costs its line one time-out a probe, after all living meters that are due, and is probed ever more rarely;
+meters on other lines never notice.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import groupby
+
+import structlog
+
+from edge.core import vee
+from edge.core.calendar import midnight_after
+from edge.gateway import Gateway
+from edge.store import customers, fleet, records
+from edge.store.fleet import StoredRead
+from protocols.link import LinkError, MeterLink, Readout, RelayState
+
+log = structlog.get_logger()
+
+FLUSH_AFTER = 64  # reads in one transaction
+FLUSH_EVERY_S = 1.0  # on a slow line a read does not wait longer than this to be saved
+DEAD_PROBE_MAX = 8  # a dead meter is probed at most this many times more rarely than it would be polled
+
+
+@dataclass
+class PolledMeter:
+    """A meter of the inventory with its schedule and what the poller remembers of it."""
+
+    meter_id: str
+    line: str
+    link: MeterLink
+    every: timedelta
+    limits: vee.Limits
+    serial: str | None = None
+    due: datetime | None = None
+    failures: int = 0
+    link_state: str = "unknown"
+    last: vee.RegisterRead | None = None
+    relay: str | None = None
+
+    @property
+    def dead(self) -> bool:
+        """Whether the last poll got no answer."""
+        return self.failures > 0
+
+
+@dataclass
+class _Batch:
+    reads: list[StoredRead] = field(default_factory=list)
+    links: list[tuple[str, str, datetime, str]] = field(default_factory=list)
+    relays: list[tuple[PolledMeter, RelayState, datetime]] = field(default_factory=list)
+    alarms: list[tuple[str, datetime, dict[str, object]]] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.reads or self.links or self.relays or self.alarms)
+
+
+class LinePoller:
+    """Polls the meters of one line. ``answered`` is told of each meter that answers after silence."""
+
+    def __init__(
+        self, gateway: Gateway, meters: Sequence[PolledMeter], attempts: int, answered: Callable[[str], None]
+    ) -> None:
+        self._gateway = gateway
+        self._meters = meters
+        self._attempts = attempts
+        self._answered = answered
+        self._batch = _Batch()
+
+    async def run(self) -> None:
+        """Poll for as long as the daemon runs."""
+        await self._remember()
+        while True:
+            await self.sweep()
+            following = min(meter.due for meter in self._meters if meter.due is not None)
+            await self._gateway.clock.wait(following)
+
+    async def sweep(self) -> None:
+        """Ask every meter that is due, the living first, and save what came."""
+        now = self._gateway.clock.now()
+        due = [meter for meter in self._meters if meter.due is None or meter.due <= now]
+        flushed_at = _loop_time()
+        for meter in sorted(due, key=lambda meter: meter.dead):
+            await self._poll(meter)
+            if len(self._batch.reads) >= FLUSH_AFTER or _loop_time() - flushed_at > FLUSH_EVERY_S:
+                await self._flush()
+                flushed_at = _loop_time()
+        await self._flush()
+        self._gateway.made_progress("polling")
+
+    async def _remember(self) -> None:
+        def stored(database: sqlite3.Connection) -> None:
+            for meter in self._meters:
+                read = fleet.last_read(database, meter.meter_id, accepted_only=True)
+                meter.last = None if read is None else vee.RegisterRead(read.at, read.energy_wh)
+                change = fleet.relay_change(database, meter.meter_id)
+                meter.relay = None if change is None else change.relay
+
+        await self._gateway.store.read(stored)
+
+    async def _poll(self, meter: PolledMeter) -> None:
+        attempts = 1 if meter.dead else self._attempts
+        problem = ""
+        for _ in range(attempts):
+            try:
+                readout = await meter.link.read()
+            except LinkError as error:
+                problem = str(error)
+                continue
+            self._take(meter, readout)
+            break
+        else:
+            self._miss(meter, problem)
+        self._schedule(meter)
+
+    def _take(self, meter: PolledMeter, readout: Readout) -> None:
+        now = self._gateway.clock.now()
+        if meter.failures or meter.link_state != "ok":
+            self._batch.links.append((meter.meter_id, "ok", now, ""))
+            self._answered(meter.meter_id)
+        meter.failures, meter.link_state = 0, "ok"
+        self._observe_relay(meter, readout.relay, now)
+        if readout.energy_import_wh is None:
+            return
+        new = vee.RegisterRead(now, readout.energy_import_wh)
+        wrong_serial = meter.serial is not None and readout.serial not in (None, meter.serial)
+        assessment = vee.validate(meter.last, new, meter.limits, wrong_serial=wrong_serial)
+        flags = tuple(flag.value for flag in assessment.flags)
+        self._batch.reads.append(
+            StoredRead(
+                meter.meter_id,
+                now,
+                readout.energy_import_wh,
+                readout.power_w,
+                readout.relay.value,
+                assessment.accepted,
+                flags,
+            )
+        )
+        if assessment.accepted:
+            meter.last = new
+        else:
+            data: dict[str, object] = {"meter_id": meter.meter_id, "flags": list(flags), "energy_wh": new.energy_wh}
+            self._batch.alarms.append(("read_rejected", now, data))
+            log.warning("read rejected", meter=meter.meter_id, flags=flags, energy_wh=new.energy_wh)
+
+    def _miss(self, meter: PolledMeter, problem: str) -> None:
+        now = self._gateway.clock.now()
+        if meter.link_state != "failing":
+            self._batch.links.append((meter.meter_id, "failing", now, problem))
+            log.warning("meter does not answer", meter=meter.meter_id, problem=problem)
+        meter.failures += 1
+        meter.link_state = "failing"
+
+    def _observe_relay(self, meter: PolledMeter, relay: RelayState, now: datetime) -> None:
+        if meter.meter_id in self._gateway.under_command or relay is RelayState.UNKNOWN:
+            meter.relay = None  # look at the store again next time
+            return
+        if relay.value != meter.relay:
+            self._batch.relays.append((meter, relay, now))
+
+    def _schedule(self, meter: PolledMeter) -> None:
+        """The next poll on the meter's own grid; a day's boundary is always one of its points."""
+        now = self._gateway.clock.now()
+        rarer = min(2 ** min(meter.failures, 6), DEAD_PROBE_MAX) if meter.failures > 1 else 1
+        following = (meter.due or now) + meter.every * rarer
+        if following <= now:
+            following = now + meter.every * rarer
+        meter.due = min(following, midnight_after(now, self._gateway.settings.zone))
+
+    async def _flush(self) -> None:
+        batch, self._batch = self._batch, _Batch()
+        if not batch:
+            return
+        gateway = self._gateway
+        write = gateway.record if batch.relays or batch.alarms else gateway.store.write
+        await write(lambda database: self._save(database, batch))
+        gateway.reads_saved.set()
+
+    def _save(self, database: sqlite3.Connection, batch: _Batch) -> None:
+        fleet.save_reads(database, batch.reads)
+        fleet.save_links(database, batch.links)
+        for kind, at, data in batch.alarms:
+            records.add_event(database, kind, at, data)
+        for meter, relay, at in batch.relays:
+            self._save_relay(database, meter, relay, at)
+
+    def _save_relay(self, database: sqlite3.Connection, meter: PolledMeter, relay: RelayState, at: datetime) -> None:
+        """Record a relay that is not where we last knew it, and decide about its account again."""
+        last = fleet.relay_change(database, meter.meter_id)
+        if meter.meter_id in self._gateway.under_command or (last is not None and last.at >= at):
+            meter.relay = None  # a command's read-back knows better than a poll that came before it
+            return
+        meter.relay = relay.value
+        if last is not None and last.relay == relay.value:
+            return
+        cause = cause_of(last, relay)
+        fleet.add_relay_change(database, meter.meter_id, at, relay.value, cause, None)
+        account = customers.account_of_meter(database, meter.meter_id)
+        if last is not None and cause == "foreign":
+            account_id = account.account_id if account else None
+            data = {"meter_id": meter.meter_id, "account_id": account_id, "relay": relay.value, "cause": cause}
+            records.add_event(database, "relay", at, data)
+        if account is not None:
+            self._gateway.rule(database, account.account_id, self._gateway.circumstances())
+
+
+def cause_of(last: fleet.RelayChange | None, relay: RelayState) -> str:
+    """Who moved a relay that a poll finds moved: we did, if it was unknown after a command of ours."""
+    if last is not None and last.relay == RelayState.UNKNOWN and last.cause == "credit":
+        return "credit" if relay is RelayState.DISCONNECTED else "reconnect"
+    return "foreign"
+
+
+def by_line(meters: Sequence[PolledMeter]) -> list[list[PolledMeter]]:
+    """The meters grouped by the line they are on."""
+    ordered = sorted(meters, key=lambda meter: meter.line)
+    return [list(group) for _, group in groupby(ordered, key=lambda meter: meter.line)]
+
+
+def _loop_time() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,239 @@
+"""Carrying out switch orders: decide again, journal, send once, read back, confirm.
+
+Theory of operation. An order is found in the store, never in memory. Just before its command goes out the meter is
+read, the decision is taken again on what is known at that instant, and ``sent`` is committed; only then the wire is
+used, once. What the relay did is learnt by reading it back, whatever the wire said. After a restart an order that was
+sent is read back first and never sent again. A relay that cannot be read back is *unknown*, with the mark that it may
+be open by our hand: credit then makes a reconnect at once.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+import structlog
+
+from edge.clock import pause
+from edge.core.model import Action
+from edge.core.orders import OrderState, may_send
+from edge.gateway import Gateway
+from edge.notices import tell_disconnected, tell_reconnected
+from edge.rulings import end_order
+from edge.store import fleet, records
+from edge.store.fleet import SwitchOrder
+from protocols.link import LinkError, MeterLink, RelayState, SwitchAction
+
+log = structlog.get_logger()
+
+RETRY_DELAYS_S = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0)  # between attempts to reconnect a meter; the last one repeats
+COMMAND_LIFETIME_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmation:
+    """How a profile wants a command confirmed, in seconds; ``power_below_w``: what may flow once disconnected."""
+
+    first_look_s: float
+    look_every_s: float
+    deadline_s: float
+    power_below_w: int | None
+
+
+class RelayOperator:
+    """The task that carries out switch orders, several meters at a time, one order a meter."""
+
+    def __init__(self, gateway: Gateway, confirmations: Mapping[str, Confirmation]) -> None:
+        self._gateway = gateway
+        self._confirmations = confirmations
+        self._busy: set[int] = set()
+        self._failures: dict[str, int] = {}
+        self._answered: dict[str, asyncio.Event] = {}
+
+    async def run(self) -> None:
+        """Carry out orders for as long as the daemon runs."""
+        gateway = self._gateway
+        async with asyncio.TaskGroup() as tasks:
+            for order in await gateway.store.read(fleet.live_orders):
+                if order.state == OrderState.SENT:
+                    self._busy.add(order.order_id)
+                    tasks.create_task(self._settle(order))
+            gateway.orders_waiting.set()
+            while True:
+                await gateway.orders_waiting.wait()
+                gateway.orders_waiting.clear()
+                for order in await gateway.store.read(fleet.live_orders):
+                    if order.order_id not in self._busy and order.state == OrderState.WANTED:
+                        self._busy.add(order.order_id)
+                        tasks.create_task(self._carry_out(order))
+
+    def answered(self, meter_id: str) -> None:
+        """A poll has reached this meter: whoever waits to reconnect it tries again now."""
+        if meter_id in self._answered:
+            self._answered[meter_id].set()
+
+    async def _carry_out(self, order: SwitchOrder) -> None:
+        link = self._gateway.links.get(order.meter_id)
+        if link is None:
+            await self._end(order, OrderState.FAILED, f"there is no meter {order.meter_id} in the configuration")
+            return
+        if order.action == Action.RECONNECT:
+            await self._back_off(order.meter_id)
+        self._gateway.under_command.add(order.meter_id)
+        try:
+            with self._gateway.clock.at_wall_pace():
+                await self._command(order, link)
+        finally:
+            self._gateway.under_command.discard(order.meter_id)
+            self._busy.discard(order.order_id)
+            self._gateway.orders_waiting.set()
+
+    async def _back_off(self, meter_id: str) -> None:
+        failures = self._failures.get(meter_id, 0)
+        if not failures:
+            return
+        answered = self._answered.setdefault(meter_id, asyncio.Event())
+        answered.clear()
+        delay = timedelta(seconds=RETRY_DELAYS_S[min(failures, len(RETRY_DELAYS_S)) - 1])
+        await self._gateway.clock.wait(self._gateway.clock.now() + delay, answered)
+
+    async def _command(self, order: SwitchOrder, link: MeterLink) -> None:
+        action = SwitchAction.DISCONNECT if order.action == Action.DISCONNECT else SwitchAction.CONNECT
+        try:
+            # A disconnect rests on the whole meter answering (its probe too); a reconnect only needs the relay.
+            seen = (await link.read()).relay if action is SwitchAction.DISCONNECT else await link.read_relay()
+        except LinkError as problem:
+            await self._end(order, OrderState.FAILED, f"the meter did not answer before the command: {problem}")
+            return
+        if seen is action.wanted:
+            await self._found_done(order, seen)
+            return
+        if not await self._gateway.record(lambda database: self._send_if_still_right(database, order)):
+            return
+        detail = ""
+        try:
+            await link.command(action, expires_in_s=COMMAND_LIFETIME_S)
+        except LinkError as problem:
+            detail = f"the command's answer: {problem}"
+        await self._confirm(order, link, action, detail)
+
+    def _send_if_still_right(self, database: sqlite3.Connection, order: SwitchOrder) -> bool:
+        """Decide again on what is known now; journal ``sent`` only if the order still stands."""
+        around = self._gateway.circumstances()
+        ruling = self._gateway.rule(database, order.account_id, around)
+        present = fleet.order(database, order.order_id)
+        if present.state != OrderState.WANTED:
+            return False
+        if ruling.decision.action.value != order.action:
+            # A wanted reconnect is kept only for a relay that may be open by our hand; that is settled by now.
+            end_order(database, present, OrderState.CANCELLED, "decided again before sending", around.now)
+            return False
+        if not may_send(order.action, present.not_after, around.now):
+            end_order(database, present, OrderState.EXPIRED, "its window has ended", around.now)
+            return False
+        fleet.add_order_event(database, order.order_id, around.now, OrderState.SENT, "")
+        return True
+
+    async def _confirm(self, order: SwitchOrder, link: MeterLink, action: SwitchAction, detail: str) -> None:
+        how = self._confirmations[order.meter_id]
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + how.deadline_s
+        wait = how.first_look_s
+        seen = RelayState.UNKNOWN
+        while loop.time() < deadline:
+            await pause(wait)
+            wait = how.look_every_s
+            try:
+                seen = await link.read_relay()
+            except LinkError as problem:
+                seen, detail = RelayState.UNKNOWN, f"the read-back: {problem}"
+            if seen is action.wanted:
+                break
+        await self._conclude(order, seen, detail)
+        if action is SwitchAction.DISCONNECT and seen is action.wanted and how.power_below_w is not None:
+            await self._check_power(order, link, how.power_below_w)
+
+    async def _settle(self, order: SwitchOrder) -> None:
+        """After a restart: learn what a sent order did, by reading, and never by sending again."""
+        seen, detail = RelayState.UNKNOWN, "settled after a restart"
+        link = self._gateway.links.get(order.meter_id)
+        if link is not None:
+            try:
+                seen = await link.read_relay()
+            except LinkError as problem:
+                detail = f"after a restart the relay could not be read: {problem}"
+        await self._conclude(order, seen, detail)
+        self._busy.discard(order.order_id)
+
+    async def _conclude(self, order: SwitchOrder, seen: RelayState, detail: str) -> None:
+        """Journal what the read-back showed, and decide what follows from it."""
+        gateway = self._gateway
+        wanted = SwitchAction.DISCONNECT if order.action == Action.DISCONNECT else SwitchAction.CONNECT
+        done = seen is wanted.wanted
+        self._failures[order.meter_id] = 0 if done else self._failures.get(order.meter_id, 0) + 1
+
+        def work(database: sqlite3.Connection) -> None:
+            now = gateway.clock.now()
+            cause = "credit" if order.action == Action.DISCONNECT else "reconnect"
+            state = OrderState.CONFIRMED if done else OrderState.FAILED
+            if done or seen is RelayState.UNKNOWN:
+                # Unknown after a reconnect of our own cut is still our cut.
+                kept = cause if done else "credit"
+                fleet.add_relay_change(database, order.meter_id, now, seen.value, kept, order.order_id)
+            end_order(database, order, state, detail or ("" if done else f"the relay reads {seen.value}"), now)
+            around = gateway.circumstances()
+            if done and order.action == Action.DISCONNECT:
+                ruling = gateway.rule(database, order.account_id, around)
+                needed = ruling.decision.amount_to_reconnect_cents
+                tell_disconnected(database, order.account_id, order.order_id, needed, now)
+                return
+            if done:
+                tell_reconnected(database, order.account_id, order.order_id, now)
+            gateway.rule(database, order.account_id, around)
+
+        await gateway.record(work)
+        log.info("order", meter=order.meter_id, action=order.action, relay=seen.value, confirmed=done, detail=detail)
+
+    async def _check_power(self, order: SwitchOrder, link: MeterLink, power_below_w: int) -> None:
+        try:
+            power_w = (await link.read()).power_w
+        except LinkError:
+            return  # the next poll looks again
+        if power_w is not None and power_w >= power_below_w:
+            await self._gateway.record(lambda database: self._report_power(database, order, power_w))
+
+    def _report_power(self, database: sqlite3.Connection, order: SwitchOrder, power_w: int) -> None:
+        data = {"meter_id": order.meter_id, "account_id": order.account_id, "power_w": power_w}
+        records.add_event(database, "power_while_disconnected", self._gateway.clock.now(), data)
+
+    async def _found_done(self, order: SwitchOrder, seen: RelayState) -> None:
+        """The relay is where the order wanted it, without a command of ours."""
+        gateway = self._gateway
+
+        def work(database: sqlite3.Connection) -> None:
+            now = gateway.clock.now()
+            cause = "foreign" if seen is RelayState.DISCONNECTED else "reconnect"
+            if fleet.order(database, order.order_id).state != OrderState.WANTED:
+                return
+            last = fleet.relay_change(database, order.meter_id)
+            if last is None or last.relay != seen.value:
+                fleet.add_relay_change(database, order.meter_id, now, seen.value, cause, None)
+            end_order(database, order, OrderState.CANCELLED, f"the relay was found {seen.value}", now)
+            gateway.rule(database, order.account_id, gateway.circumstances())
+
+        self._failures[order.meter_id] = 0
+        await gateway.record(work)
+
+    async def _end(self, order: SwitchOrder, state: OrderState, detail: str) -> None:
+        gateway = self._gateway
+        self._failures[order.meter_id] = self._failures.get(order.meter_id, 0) + 1
+
+        def work(database: sqlite3.Connection) -> None:
+            now = gateway.clock.now()
+            if fleet.order(database, order.order_id).state == OrderState.WANTED:
+                end_order(database, order, state, detail, now)
+            gateway.rule(database, order.account_id, gateway.circumstances())
+
+        await gateway.record(work)
+        log.warning("order", meter=order.meter_id, action=order.action, state=state.value, detail=detail)
