@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from edge.clock import Clock
 from edge.core.model import Forecast, Observation
 from edge.core.rating import Tariff
+from edge.core.vee import Limits
 from edge.core.weather import DocumentKind
 from edge.facts import Circumstances, Rulebook, Switchgear
 from edge.rulings import Ruling, rule_on
@@ -18,7 +19,7 @@ from edge.settings import Settings
 from edge.store import records
 from edge.store.engine import Store
 from edge.weather_feed import ParsedWeather, WeatherRejected, parse_document
-from protocols.link import MeterLink
+from protocols.link import HeadEndLink, MeterLink
 
 T = TypeVar("T")
 BACKWARDS_MAX = timedelta(seconds=5)
@@ -61,7 +62,9 @@ class Gateway:
     rulebook: Rulebook
     tariffs: Mapping[str, Tariff]
     switchgear: Mapping[str, Switchgear]
+    limits: Mapping[str, Limits]
     links: Mapping[str, MeterLink]
+    head_end: HeadEndLink
     orders_waiting: asyncio.Event = field(default_factory=asyncio.Event)
     outbox_waiting: asyncio.Event = field(default_factory=asyncio.Event)
     facts_changed: asyncio.Event = field(default_factory=asyncio.Event)

@@ -13,7 +13,7 @@ from edge.core.model import Hold, MoratoriumOrder, Protection
 from edge.gateway import Gateway
 from edge.store import customers, records
 from edge.store.customers import RecordedHold
-from edge.weather_feed import ParsedWeather, parse_document
+from edge.weather_feed import ParsedWeather
 
 
 class RequestRefused(Exception):
@@ -105,21 +105,19 @@ async def confirm_notice(gateway: Gateway, notice_id: str, delivered_at: datetim
     gateway.facts_changed.set()
 
 
-async def take_weather(gateway: Gateway, body: bytes) -> ParsedWeather:
-    """Let a document of the Weather Service replace the one of its kind. Raises WeatherRejected."""
-    received_at = gateway.clock.now()
-    parsed = parse_document(body, received_at)
+async def take_weather(gateway: Gateway, parsed: ParsedWeather, body: bytes) -> None:
+    """Let a document of the Weather Service replace the one of its kind; it is kept, so that ``why`` can show it."""
     digest = hashlib.sha256(body).hexdigest()
     kind = parsed.kind.value
 
     def work(database: sqlite3.Connection) -> None:
-        records.add_weather_document(database, kind, received_at, digest, body)
-        records.add_event(database, "weather", received_at, {"document": kind, "sha256": digest})
+        now = gateway.clock.now()
+        records.add_weather_document(database, kind, now, digest, body)
+        records.add_event(database, "weather", now, {"document": kind, "sha256": digest})
 
     await gateway.record(work)
     gateway.weather.take(parsed)
     gateway.facts_changed.set()
-    return parsed
 
 
 async def reject(gateway: Gateway, source: str, payload: bytes, reason: str) -> None:

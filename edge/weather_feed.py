@@ -84,6 +84,7 @@ class FileNews:
     path: Path
     parsed: ParsedWeather | None
     problem: str | None
+    body: bytes = b""
 
 
 @dataclass(slots=True)
@@ -122,7 +123,8 @@ class WeatherFiles:
             signature = (status.st_mtime_ns, status.st_size)
             if signature == file.seen:
                 return None
-            parsed = parse_document(_read_regular(file.path, status.st_mode), now)
+            body = _read_regular(file.path, status.st_mode)
+            parsed = parse_document(body, now)
             if parsed.kind not in file.kinds:
                 expected = " or ".join(kind.replace("_", " ") for kind in file.kinds)
                 raise WeatherRejected(f"it holds a document of kind {parsed.kind}, not {expected}")
@@ -132,7 +134,7 @@ class WeatherFiles:
             problem = f"weather file {file.path}: {rejected.reason}"
         else:
             file.seen, file.problem = signature, None
-            return FileNews(file.path, parsed, None)
+            return FileNews(file.path, parsed, None, body)
         file.seen = None
         if problem == file.problem:
             return None

@@ -2,7 +2,7 @@
 
 import sqlite3
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 from edge.core.model import Hold, HoldKind, MoratoriumOrder, Protection
 from edge.store.engine import instant_of, instant_text
@@ -186,5 +186,17 @@ def accounts_to_watch(database: sqlite3.Connection) -> list[str]:
         " coalesce((SELECT cents FROM balance WHERE ledger_account = 'liabilities:prepaid:' || a.account_id), 0) >= 0"
         " OR coalesce((SELECT relay FROM relay_change r WHERE r.meter_id = a.meter_id"
         " ORDER BY change_id DESC LIMIT 1), 'connected') <> 'connected' ORDER BY account_id"
+    )
+    return [account_id for (account_id,) in rows]
+
+
+def accounts_open_before(database: sqlite3.Connection, today: date) -> list[str]:
+    """Active accounts that have a civil day before ``today`` which is not on the books."""
+    yesterday = (today - timedelta(days=1)).isoformat()
+    rows = database.execute(
+        "SELECT account_id FROM account a WHERE first_day <= ?"
+        " AND NOT EXISTS (SELECT 1 FROM day d WHERE d.account_id = a.account_id AND d.day = ?)"
+        " AND NOT EXISTS (SELECT 1 FROM unenrolment u WHERE u.account_id = a.account_id) ORDER BY account_id",
+        (yesterday, yesterday),
     )
     return [account_id for (account_id,) in rows]

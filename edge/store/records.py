@@ -209,3 +209,16 @@ def set_state(database: sqlite3.Connection, facts: dict[str, str], at: datetime)
 def state(database: sqlite3.Connection) -> dict[str, tuple[str, datetime]]:
     """What the daemon last knew of itself: fact -> (value, when)."""
     return {fact: (value, instant_of(at)) for fact, value, at in database.execute("SELECT * FROM gateway_state")}
+
+
+ALARM_KINDS = ("read_rejected", "power_while_disconnected", "wrong_serial")
+
+
+def alarms(database: sqlite3.Connection, limit: int = 20) -> list[dict[str, Any]]:
+    """The newest events that somebody should look at, newest first."""
+    marks = ", ".join("?" * len(ALARM_KINDS))
+    rows = database.execute(
+        f"SELECT at, kind, data FROM event WHERE kind IN ({marks}) ORDER BY event_id DESC LIMIT ?",
+        (*ALARM_KINDS, limit),
+    )
+    return [{"at": at, "kind": kind, **json.loads(data)} for at, kind, data in rows]

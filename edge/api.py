@@ -1,0 +1,254 @@
+"""The local API: HTTP on a unix socket, for the command line, kiosks and Prometheus. Nothing here decides.
+
+Who may ask is a matter of the socket's mode and group; who asked is the peer's uid, and it goes into the records.
+"""
+
+import asyncio
+import contextlib
+import os
+import socket
+import stat
+import struct
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import uvicorn
+from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST
+from pydantic import BaseModel, ConfigDict, Field
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from edge import views
+from edge.core.money import format_cents, parse_cents
+from edge.enrolment import EnrolmentError, enroll, read_rows
+from edge.gateway import Gateway
+from edge.metrics import render
+from edge.payments import PaymentRequest, Receipt, take_payment
+from edge.store import books
+from protocols.link import LinkError
+
+MAX_BODY = 1_000_000
+Identifier = Annotated[str, Field(min_length=1, max_length=128)]
+
+
+class PaymentBody(BaseModel):
+    """A payment; ``amount`` is a decimal string in dollars and cents."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    payment_id: Identifier
+    account_id: Identifier
+    amount: str
+    paid_at: str | None = None
+    channel: Annotated[str, Field(min_length=1, max_length=64)] = "field"
+    source: Annotated[str, Field(min_length=1, max_length=64)] = "customer"
+
+
+class EnrolmentBody(BaseModel):
+    """The text of an enrolment file and its name, which faults are reported with."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    name: str
+    text: str
+
+
+def build_app(gateway: Gateway, version: str) -> FastAPI:
+    """The application over one gateway."""
+    app = FastAPI(title="ami-edge", version=version, docs_url=None, redoc_url=None)
+    _add_payments(app, gateway)
+    _add_readers(app, gateway)
+    _add_field_work(app, gateway)
+    return app
+
+
+def _add_payments(app: FastAPI, gateway: Gateway) -> None:
+    @app.post("/v1/payments")
+    async def post_payment(body: PaymentBody, request: Request) -> JSONResponse:
+        """Post a payment; the same content again answers the same, other content under the same id is a conflict."""
+        try:
+            paid_at = None if body.paid_at is None else _aware(body.paid_at)
+            amount_cents = parse_cents(body.amount)
+        except ValueError as problem:
+            raise HTTPException(422, f"payment {body.payment_id}: {problem}") from None
+        wanted = PaymentRequest(body.payment_id, body.account_id, amount_cents, paid_at, body.channel, body.source)
+        receipt = await take_payment(gateway, wanted, _caller(request))
+        if receipt.status == "conflict":
+            raise HTTPException(409, receipt.reason)
+        if receipt.status == "refused":
+            raise HTTPException(404 if "there is no account" in receipt.reason else 422, receipt.reason)
+        return JSONResponse(receipt_view(receipt))
+
+
+def receipt_view(receipt: Receipt) -> dict[str, Any]:
+    """A receipt in the contract's words (section 3, ``pay``)."""
+    return {
+        "payment_id": receipt.payment_id,
+        "posted": True,
+        "duplicate": receipt.status == "duplicate",
+        "to_arrears": format_cents(receipt.to_arrears_cents),
+        "to_balance": format_cents(receipt.to_balance_cents),
+        "balance": format_cents(receipt.balance_cents),
+    }
+
+
+def _add_readers(app: FastAPI, gateway: Gateway) -> None:
+    @app.get("/v1/accounts/{account_id}")
+    async def get_account(account_id: str) -> dict[str, Any]:
+        """One account."""
+        around = gateway.circumstances()
+
+        def view(database: Any) -> dict[str, Any]:
+            return views.account_view(
+                database,
+                account_id,
+                gateway.rulebook,
+                gateway.switchgear,
+                gateway.tariffs,
+                around,
+                gateway.settings,
+            )
+
+        try:
+            return await gateway.store.read(view)
+        except LookupError as problem:
+            raise HTTPException(404, str(problem)) from None
+
+    @app.get("/v1/meters/{meter_id}")
+    async def get_meter(meter_id: str) -> dict[str, Any]:
+        """One meter of the inventory."""
+        meter = next((meter for meter in gateway.settings.site.meters if meter.id == meter_id), None)
+        if meter is None:
+            raise HTTPException(404, f"there is no meter {meter_id}")
+        return await gateway.store.read(lambda database: views.meter_view(database, meter, gateway.settings))
+
+    @app.get("/v1/status")
+    async def get_status() -> dict[str, Any]:
+        """The gateway in numbers."""
+        return await gateway.store.read(lambda database: views.status_view(database, gateway.settings))
+
+    @app.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        """Answers while the daemon's event loop and its store do."""
+        await gateway.store.read(books.counts)
+        return {"status": "ok"}
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        """Prometheus's text."""
+        status = await gateway.store.read(lambda database: views.status_view(database, gateway.settings))
+        return Response(render(gateway, status), media_type=CONTENT_TYPE_LATEST)
+
+
+def _add_field_work(app: FastAPI, gateway: Gateway) -> None:
+    @app.post("/v1/meters/{meter_id}/read")
+    async def read_meter(meter_id: str) -> dict[str, Any]:
+        """Read a meter now; the reading is shown, and the next poll saves one."""
+        link = gateway.links.get(meter_id)
+        if link is None:
+            raise HTTPException(404, f"there is no meter {meter_id}")
+        try:
+            readout = await link.read()
+        except LinkError as problem:
+            raise HTTPException(502, f"meter {meter_id}: {problem}") from None
+        return {
+            "meter_id": meter_id,
+            "at": views.time_text(gateway.clock.now(), gateway.settings),
+            "energy_import_wh": readout.energy_import_wh,
+            "relay": readout.relay.value,
+            "power_w": readout.power_w,
+            "voltage_mv": readout.voltage_mv,
+            "current_ma": readout.current_ma,
+            "frequency_mhz": readout.frequency_mhz,
+            "serial": readout.serial,
+        }
+
+    @app.post("/v1/enrolments")
+    async def post_enrolments(body: EnrolmentBody, request: Request) -> dict[str, Any]:
+        """Enrol the accounts of a file, row by row."""
+        try:
+            rows = read_rows(body.text, body.name)
+        except EnrolmentError as problem:
+            raise HTTPException(422, str(problem)) from None
+        outcomes = await enroll(gateway, rows, _caller(request))
+        return {
+            "accepted": [outcome.account_id for outcome in outcomes if outcome.accepted],
+            "refused": [
+                {"where": outcome.where, "account_id": outcome.account_id, "reason": outcome.reason}
+                for outcome in outcomes
+                if not outcome.accepted
+            ],
+        }
+
+
+def _aware(text: str) -> datetime:
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"paid_at {text!r} is not a time such as 2026-10-14T09:00:00-05:00") from None
+    if instant.tzinfo is None:
+        raise ValueError(f"paid_at {text!r} has no offset from UTC")
+    return instant
+
+
+def _caller(request: Request) -> str:
+    return f"uid {request.client.port}" if request.client is not None else "local"
+
+
+class _PeerAwareProtocol(H11Protocol):
+    """Tells the application the uid of the process at the other end of the unix socket, as the client's port."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        peer: socket.socket | None = transport.get_extra_info("socket")
+        if peer is not None and peer.family == socket.AF_UNIX:
+            credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+            self.client = ("unix", struct.unpack("3i", credentials)[1])
+
+
+class _Server(uvicorn.Server):
+    """A server inside somebody else's event loop: signals are the daemon's business."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the process's signal handlers alone."""
+        yield
+
+
+async def serve(gateway: Gateway, path: Path, version: str, ready: asyncio.Event) -> None:
+    """Serve the local API on a unix socket until cancelled. Raises OSError when the path is something else."""
+    _remove_stale(path)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(str(path))
+    path.chmod(0o660)
+    config = uvicorn.Config(
+        build_app(gateway, version),
+        http=_PeerAwareProtocol,
+        loop="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=1,
+    )
+    server = _Server(config)
+    ready.set()
+    try:
+        await server.serve(sockets=[listener])
+    finally:
+        server.should_exit = True
+        listener.close()
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
+
+
+def _remove_stale(path: Path) -> None:
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise OSError(f"{path} is in the way of the local API's socket: move it away")
+    path.unlink()

@@ -1,0 +1,82 @@
+"""What a site may name: programs, tariffs and meter profiles, loaded and checked together."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edge.core.rating import Tariff
+from edge.facts import Rulebook
+from edge.settings import ConfigError, Settings
+from protocols.profile import Profile
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """The rules, prices and meter models that a site may name."""
+
+    rulebook: Rulebook
+    tariffs: Mapping[str, Tariff]
+    profiles: Mapping[str, Profile]
+
+
+def load_catalog(settings: Settings) -> Catalog:
+    """Load and cross-check everything. Raises ConfigError with every fault."""
+    from edge.programs import ProgramError, load_programs
+    from edge.tariffs import TariffError, load_tariffs
+    from protocols.profile import ProfileError, load_profiles
+
+    faults: list[str] = []
+
+    def attempt(load: Callable[[], Any], empty: Any) -> Any:
+        try:
+            return load()
+        except (ProgramError, TariffError) as problem:
+            faults.extend(problem.faults)
+        except ProfileError as problem:
+            faults.append(str(problem))
+        return empty
+
+    programs = attempt(lambda: load_programs(*settings.folders("programs")), {})
+    tariffs = attempt(lambda: load_tariffs(*settings.folders("tariffs")), {})
+    allow = settings.site.allow_unverified_relay
+    profiles = attempt(lambda: load_profiles(*settings.folders("meters"), allow_unverified_relay=allow), {})
+    if not faults:
+        faults = [
+            f"{settings.config_file.name}: {fault}" for fault in _cross_check(settings, programs, tariffs, profiles)
+        ]
+    if faults:
+        raise ConfigError(faults)
+    digest = rules_digest(*settings.folders("programs"))
+    return Catalog(Rulebook(programs, digest), tariffs, profiles)
+
+
+def _cross_check(
+    settings: Settings, programs: Mapping[str, Any], tariffs: Mapping[str, Any], profiles: Mapping[str, Profile]
+) -> list[str]:
+    site = settings.site
+    faults = []
+    for index, meter in enumerate(site.meters):
+        profile = profiles.get(meter.profile)
+        if profile is None:
+            faults.append(f"meters.{index}.profile - there is no meter profile {meter.profile!r}")
+        elif (profile.transport == "mqtt") != (meter.topic is not None):
+            needed = "topic" if profile.transport == "mqtt" else "line and unit"
+            faults.append(f"meters.{index} - the profile {profile.id} needs {needed}")
+        elif profile.transport == "composite" and meter.relay_unit is None:
+            faults.append(f"meters.{index}.relay_unit - the profile {profile.id} needs the relay board's unit")
+    if site.defaults.program not in programs:
+        faults.append(f"defaults.program - there is no program {site.defaults.program!r}")
+    if site.defaults.tariff not in tariffs:
+        faults.append(f"defaults.tariff - there is no tariff {site.defaults.tariff!r}")
+    return faults
+
+
+def rules_digest(*folders: Path) -> str:
+    """SHA-256 over the program files in force, so that a decision can be shown again under its own rules."""
+    digest = hashlib.sha256()
+    for folder in folders:
+        for file in sorted(folder.glob("*.toml")) if folder.is_dir() else ():
+            digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
+    return digest.hexdigest()

@@ -1,0 +1,193 @@
+"""The composition root: ports in, one TaskGroup, the gateway at work, whatever its clock and its links are."""
+
+import asyncio
+import contextlib
+import os
+import socket
+import sqlite3
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+import structlog
+
+from edge.catalog import Catalog
+from edge.clock import Clock
+from edge.core import vee
+from edge.days import DayCloser
+from edge.facts import Switchgear
+from edge.gateway import Gateway
+from edge.readings import LinePoller, PolledMeter, by_line
+from edge.relays import Confirmation, RelayOperator
+from edge.settings import Settings
+from edge.store import fleet, records
+from edge.store.engine import Store
+from edge.supervision import Supervision
+from edge.upstream import HeadEnd
+from edge.weather_files import WeatherFilesWatch
+from protocols.link import HeadEndLink, MeterLink
+from protocols.profile import Profile
+
+log = structlog.get_logger()
+
+HEARTBEAT = timedelta(seconds=30)
+WATCHDOG_TASKS = ("polling", "ledger", "supervision")
+
+
+@dataclass(frozen=True)
+class Ports:
+    """What joins a gateway to the world: time, memory, meters, the head end, and services of its own, if any."""
+
+    clock: Clock
+    store: Store
+    links: Mapping[str, MeterLink]
+    head_end: HeadEndLink
+    services: Sequence[Callable[[Gateway], Awaitable[None]]] = ()
+
+
+async def run(settings: Settings, catalog: Catalog, ports: Ports, ready: Callable[[Gateway], None]) -> None:
+    """Run one gateway until cancelled. ``ready`` is called when everything has been started."""
+    gateway = build_gateway(settings, catalog, ports)
+    await gateway.restore()
+    operator = RelayOperator(gateway, confirmations(settings, catalog))
+    pollers = [
+        LinePoller(gateway, meters, settings.site.polling.attempts, operator.answered)
+        for meters in by_line(polled_meters(settings, catalog, ports.links))
+    ]
+    head_end = HeadEnd(gateway, ports.head_end)
+    await _heartbeat(gateway)
+    async with asyncio.TaskGroup() as tasks:
+        for poller in pollers:
+            tasks.create_task(poller.run())
+        tasks.create_task(DayCloser(gateway).run())
+        tasks.create_task(Supervision(gateway).run())
+        tasks.create_task(operator.run())
+        tasks.create_task(head_end.receive())
+        tasks.create_task(head_end.send())
+        tasks.create_task(_keep_alive(gateway))
+        if any(_weather_files(settings)):
+            tasks.create_task(WeatherFilesWatch(gateway).run())
+        for service in ports.services:
+            tasks.create_task(_run_service(service, gateway))
+        ready(gateway)
+
+
+async def _run_service(service: Callable[[Gateway], Awaitable[None]], gateway: Gateway) -> None:
+    await service(gateway)
+
+
+def build_gateway(settings: Settings, catalog: Catalog, ports: Ports) -> Gateway:
+    """The gateway's shared state, before any task runs."""
+    switchgear = {}
+    limits = {}
+    for meter in settings.site.meters:
+        profile = catalog.profiles[meter.profile]
+        switchgear[meter.id] = Switchgear(profile.can_switch, confirm_seconds(profile))
+        limits[meter.id] = read_limits(profile, meter.max_power_w)
+    return Gateway(
+        settings=settings,
+        clock=ports.clock,
+        store=ports.store,
+        rulebook=catalog.rulebook,
+        tariffs=catalog.tariffs,
+        switchgear=switchgear,
+        limits=limits,
+        links=ports.links,
+        head_end=ports.head_end,
+    )
+
+
+def confirm_seconds(profile: Profile) -> int:
+    """How long a disconnect takes at most until it is confirmed: the read before it, its answer, the read-backs."""
+    milliseconds = 2 * profile.timing.timeout_ms + profile.confirm.deadline_ms
+    return -(-milliseconds // 1000)
+
+
+def confirmations(settings: Settings, catalog: Catalog) -> dict[str, Confirmation]:
+    """How each meter's profile wants a command confirmed."""
+    found = {}
+    for meter in settings.site.meters:
+        how = catalog.profiles[meter.profile].confirm
+        found[meter.id] = Confirmation(
+            how.read_after_ms / 1000, how.poll_ms / 1000, how.deadline_ms / 1000, how.require_power_below_w
+        )
+    return found
+
+
+def read_limits(profile: Profile, max_power_w: int) -> vee.Limits:
+    """What a meter's reads are validated against."""
+    counter = profile.energy_counter
+    return vee.Limits(
+        max_power_w=max_power_w,
+        modulo_wh=counter.modulo_wh if counter else None,
+        resolution_wh=counter.resolution_wh if counter else 1,
+    )
+
+
+def polled_meters(settings: Settings, catalog: Catalog, links: Mapping[str, MeterLink]) -> list[PolledMeter]:
+    """The inventory with its schedules."""
+    site = settings.site
+    return [
+        PolledMeter(
+            meter_id=meter.id,
+            line=meter.line or f"mqtt {meter.topic}",
+            link=links[meter.id],
+            every=timedelta(seconds=meter.poll_seconds or site.polling.every_seconds),
+            limits=read_limits(catalog.profiles[meter.profile], meter.max_power_w),
+            serial=meter.serial,
+        )
+        for meter in site.meters
+    ]
+
+
+def _weather_files(settings: Settings) -> tuple[str | None, ...]:
+    weather = settings.site.weather
+    return weather.forecast_file, weather.observation_file, weather.alerts_file
+
+
+async def _keep_alive(gateway: Gateway) -> None:
+    """Write down what the daemon knows of itself, forget old reads, and feed systemd's watchdog on progress."""
+    while True:
+        await gateway.clock.wait(gateway.clock.now() + HEARTBEAT)
+        await _heartbeat(gateway)
+        if _all_progress(gateway):
+            notify_systemd("WATCHDOG=1")
+
+
+async def _heartbeat(gateway: Gateway) -> None:
+    now = gateway.clock.now()
+    if gateway.head_end.connected:
+        gateway.payments_feed_seen_at = now
+    feed = gateway.payments_feed_seen_at
+    forecast = gateway.weather.forecast
+    facts = {
+        "heartbeat": str(os.getpid()),
+        "clock_trusted": "yes" if gateway.clock_trusted() else "no",
+        "broker_connected": "yes" if gateway.head_end.connected else "no",
+        "payments_feed_seen_at": feed.isoformat() if feed else "",
+        "forecast_fetched_at": forecast.fetched_at.isoformat() if forecast else "",
+    }
+    keep_from = now - timedelta(days=gateway.settings.site.polling.keep_readings_days)
+
+    def work(database: sqlite3.Connection) -> None:
+        records.set_state(database, facts, now)
+        fleet.prune_reads(database, keep_from)
+
+    await gateway.store.write(work)
+
+
+def _all_progress(gateway: Gateway) -> bool:
+    """Whether the loops that matter have moved lately; a loop that was not started is not missed."""
+    window_s = 10 * HEARTBEAT.total_seconds()
+    now = asyncio.get_running_loop().time()
+    return all(now - gateway.progress[task] < window_s for task in WATCHDOG_TASKS if task in gateway.progress)
+
+
+def notify_systemd(message: str) -> None:
+    """Tell systemd, where it started us (``Type=notify``); otherwise nothing."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+        notify.connect("\0" + address[1:] if address.startswith("@") else address)
+        notify.sendall(message.encode())
