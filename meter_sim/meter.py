@@ -86,6 +86,7 @@ class SimulatedMeter:
         self.fault: FaultKind | None = None
         self.relay = relay
         self.commanded = relay
+        self.version = 0  # grows whenever somebody does something to the meter; mere time leaves it alone
         self.transitions: deque[Transition] = deque([Transition(at, relay, Cause.INITIAL)], TRANSITIONS_KEPT)
         self._load = load
         self._energy = initial_register_wh * WH_IN_WATT_US
@@ -113,6 +114,8 @@ class SimulatedMeter:
         self._at_us = to_us
 
     def _move(self, relay: RelayState, cause: Cause) -> None:
+        if cause is Cause.FOREIGN:
+            self.commanded = relay  # the device knows what it did itself
         if relay is not self.relay and not (cause is Cause.COMMAND and self.fault is FaultKind.STUCK_RELAY):
             self.relay = relay
             self.transitions.append(Transition(instant(self._at_us), relay, cause))
@@ -123,6 +126,7 @@ class SimulatedMeter:
         ``back_after_ms``: the device returns to the other state by itself so many milliseconds later.
         """
         self.advance(at)
+        self.version += 1
         self.commanded = relay
         self._moves.clear()
         self._schedule(self._contact_delay_us, relay, Cause.COMMAND)
@@ -137,19 +141,26 @@ class SimulatedMeter:
     def set_relay(self, relay: RelayState, at: datetime, cause: Cause = Cause.FOREIGN) -> None:
         """Move the contact at this instant, as a hand at the meter would; commands under way are forgotten."""
         self.advance(at)
-        self._moves.clear()
+        self.version += 1
         self.commanded = relay
+        self._moves.clear()
         self._move(relay, cause)
 
     def set_load(self, load: Load, at: datetime) -> None:
         """Another load from this instant on."""
         self.advance(at)
+        self.version += 1
         self._load = load
 
     def set_register(self, energy_wh: int, at: datetime) -> None:
         """Preset the register from this instant on: 0 is what clearing the counters does."""
         self.advance(at)
+        self.version += 1
         self._energy = energy_wh * WH_IN_WATT_US
+
+    def touch(self) -> None:
+        """Somebody changed something about the device that its values do not show: answers must be made anew."""
+        self.version += 1
 
     @property
     def energy_import_wh(self) -> int:
