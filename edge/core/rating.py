@@ -1,0 +1,275 @@
+"""What use costs: the ordinary bill of a month, and a day's charge as the bill to date less what was charged so far.
+
+How a bill is made up, here and nowhere else:
+
+- The billing month is the civil month; the days billed are those whose use is given. A month that begins or ends
+  inside (enrolment, end of enrolment) has fewer, and everything that is per month (customer charge, tier limits,
+  minimum) counts in the proportion *days billed / days in that civil month* (seed 002, OG&E: "prorated to a daily
+  basis"). A day of 23 or 25 hours is one day. A meter exchange changes nothing: use is energy, whatever measured it.
+- Each line is computed exactly and rounded once, half up to the cent (half a cent goes away from zero).
+- Where a new version of the tariff begins inside a month, the days before and after are two parts, each a bill of its
+  own with its own proportion, lines and taxes; the month's bill is their sum. A season or a rider that changes
+  inside a part makes no further part: each day counts at its own prices, tier limits in proportion to the days of the
+  season, and the line is rounded once.
+- The minimum is compared with energy and customer charge; what lacks is a line of its own. Fuel, riders and unmetered
+  charges come on top.
+- Each tax is its percentage of the part's lines before taxes, as they are printed (in cents), rounded as it says.
+
+A bill to date is therefore the final bill of a customer who leaves that evening; the last day's charge makes the sum
+of the days equal the bill to the cent, because it is the difference. A kind, or with tiers and minimum even a whole
+day, may come out below zero.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta, tzinfo
+from typing import NamedTuple
+
+from edge.core.tariffs import Piece, Rounding, Tariff, Tax, Tier, month_pieces, period_spans
+
+__all__ = ["Bill", "BillLine", "Charge", "DayUsage", "Tariff", "bill", "by_period", "charge_for_day", "total_cents"]
+
+_MICRO_PER_CENT = 10_000
+_WH_PER_KWH = 1_000
+_MILLION = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class DayUsage:
+    """The use of a civil day in Wh; for a time-of-use tariff also by period (name, Wh), which must sum to it.
+
+    ``days`` above one: a run of days from ``day`` on, added up, for callers that sum in the database; prices must be
+    the same throughout the run.
+    """
+
+    day: date
+    energy_wh: int
+    by_period: tuple[tuple[str, int], ...] = ()
+    estimated: bool = False
+    days: int = 1
+
+
+class BillLine(NamedTuple):
+    """One line of a bill: ``energy``, ``energy:<period>``, ``customer_charge``, ``fuel``, ``rider:<name>``,
+    ``unmetered``, ``minimum`` or ``tax:<name>``, and its cents.
+    """
+
+    kind: str
+    cents: int
+
+
+class Charge(NamedTuple):
+    """What a day adds to one kind of line, in cents; it may be below zero."""
+
+    kind: str
+    cents: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """A bill: its lines that are not zero, and their sum."""
+
+    lines: tuple[BillLine, ...]
+    total_cents: int
+
+
+def bill(tariff: Tariff, usage: Sequence[DayUsage]) -> Bill:
+    """The ordinary bill for the days of one civil month, or of the part of it that is over.
+
+    ``usage`` in the order of days, each day once. Raises ValueError when it is not, when it spans two months, when the
+    tariff has no prices for a day, when use is below zero, or when a time-of-use tariff gets no use by period.
+    """
+    cents = _lines(tariff, usage)
+    return Bill(tuple([BillLine(kind, amount) for kind, amount in cents.items() if amount]), sum(cents.values()))
+
+
+def charge_for_day(tariff: Tariff, usage: Sequence[DayUsage], charged: Mapping[str, int]) -> tuple[Charge, ...]:
+    """The charges, by kind, that bring what was ``charged`` in this month so far (kind, cents) to the bill to date.
+
+    ``usage``: all days of the month up to and with the day to be charged. The same call with corrected use gives the
+    correction of days that were charged on an estimate (architecture sections 0.2 and 8). Raises ValueError as
+    ``bill`` does.
+    """
+    due = _lines(tariff, usage)
+    charges = [Charge(kind, cents - charged.get(kind, 0)) for kind, cents in due.items()]
+    charges += [Charge(kind, -cents) for kind, cents in charged.items() if kind not in due]
+    return tuple([charge for charge in charges if charge.cents])
+
+
+def total_cents(charges: Sequence[Charge]) -> int:
+    """The sum of charges."""
+    return sum([charge.cents for charge in charges])
+
+
+def by_period(
+    tariff: Tariff, day: date, intervals: Sequence[tuple[datetime, int]], zone: tzinfo
+) -> tuple[tuple[str, int], ...]:
+    """The use of a civil day by period from intervals (start, Wh); an interval belongs to the period it starts in.
+
+    Empty for a day that is not priced by time of use. Raises ValueError for an interval outside the day.
+    """
+    spans = period_spans(tariff, day, zone)
+    sums: dict[str, int] = {}
+    for start, energy_wh in intervals:
+        for span in spans:
+            if span.start <= start < span.end:
+                sums[span.period] = sums.get(span.period, 0) + energy_wh
+                break
+        else:
+            raise ValueError(f"the interval that starts at {start.isoformat()} is not of {day}")
+    sums.pop("", None)
+    return tuple(sums.items())
+
+
+class _Use:
+    """Use of one piece, added up."""
+
+    __slots__ = ("by_period", "days", "energy_wh", "piece")
+
+    def __init__(self, piece: Piece) -> None:
+        self.piece = piece
+        self.days = 0
+        self.energy_wh = 0
+        self.by_period: dict[str, int] = {}
+
+
+def _lines(tariff: Tariff, usage: Sequence[DayUsage]) -> dict[str, int]:
+    """Kind to cents, zeros included, the parts added up."""
+    if not usage:
+        return {}
+    day = usage[0].day
+    month_days, pieces = month_pieces(tariff, day.year, day.month)
+    uses = _by_piece(tariff, usage, pieces)
+    if len(uses) == 1:
+        return _part(uses, month_days)
+    cents: dict[str, int] = {}
+    part: list[_Use] = []
+    for use in uses:
+        if part and part[-1].piece.version is not use.piece.version:
+            _add(cents, _part(part, month_days))
+            part = []
+        part.append(use)
+    _add(cents, _part(part, month_days))
+    return cents
+
+
+def _add(into: dict[str, int], more: Mapping[str, int]) -> None:
+    for kind, amount in more.items():
+        into[kind] = into.get(kind, 0) + amount
+
+
+def _by_piece(tariff: Tariff, usage: Sequence[DayUsage], pieces: tuple[Piece, ...]) -> list[_Use]:
+    """Use added up by piece of the month; written for speed, since every day close runs through it."""
+    found: list[_Use] = []
+    index = -1
+    last_day = previous = date.min  # last day of the piece in hand, last day seen
+    days = energy_wh = 0
+    for use in usage:
+        day = use.day
+        if day <= previous:
+            raise ValueError(f"the use of {day} comes twice or out of order")
+        if day > last_day:
+            _close(found, days, energy_wh)
+            days = energy_wh = 0
+            index = _next_piece(tariff, usage[0].day, day, pieces, index + 1)
+            found.append(_Use(pieces[index]))
+            last_day = pieces[index].last
+        if use.energy_wh < 0:
+            raise ValueError(f"the use of {day} is below zero")
+        days += use.days
+        energy_wh += use.energy_wh
+        previous = day if use.days == 1 else day + timedelta(days=use.days - 1)
+        if not day <= previous <= last_day:
+            raise ValueError(f"the {use.days} days from {day} on do not all have the same prices: give them apart")
+        if pieces[index].season.periods:
+            _add_periods(found[-1], use)
+    _close(found, days, energy_wh)
+    return found
+
+
+def _next_piece(tariff: Tariff, first: date, day: date, pieces: tuple[Piece, ...], index: int) -> int:
+    while index < len(pieces) and pieces[index].last < day:
+        index += 1
+    if (day.year, day.month) != (first.year, first.month):
+        raise ValueError(f"{first} and {day} are not of one month")
+    tariff.version(day)  # raises where there are no prices yet
+    return index
+
+
+def _close(found: list[_Use], days: int, energy_wh: int) -> None:
+    if found:
+        found[-1].days = days
+        found[-1].energy_wh = energy_wh
+
+
+def _add_periods(into: _Use, use: DayUsage) -> None:
+    known = {name for name, _ in into.piece.season.periods}
+    for name, energy_wh in use.by_period:
+        if name not in known:
+            raise ValueError(f"the use of {use.day} names the period {name!r}, which the tariff does not know")
+        into.by_period[name] = into.by_period.get(name, 0) + energy_wh
+    if sum(energy_wh for _, energy_wh in use.by_period) != use.energy_wh:
+        raise ValueError(f"the use of {use.day} by period does not sum to the day's use")
+
+
+def _part(uses: Sequence[_Use], month_days: int) -> dict[str, int]:
+    """The bill of one part, by kind. Amounts are in micro-units / (1000 x days in the month) until they are rounded."""
+    version = uses[0].piece.version
+    per_micro = _WH_PER_KWH * month_days
+    per_cent = _MICRO_PER_CENT * per_micro
+    days = sum([use.days for use in uses])
+    base: dict[str, int] = {}
+    more: dict[str, int] = {}
+    for use in uses:
+        season = use.piece.season
+        if season.periods:
+            for name, price in season.periods:
+                kind = f"energy:{name}"
+                base[kind] = base.get(kind, 0) + price * use.by_period.get(name, 0) * month_days
+        else:
+            base["energy"] = base.get("energy", 0) + _tiered(season.tiers, use.energy_wh, use.days, month_days)
+        for kind, price in use.piece.riders:
+            more[kind] = more.get(kind, 0) + price * use.energy_wh * month_days
+    if version.customer_charge_micro:
+        base["customer_charge"] = version.customer_charge_micro * days * _WH_PER_KWH
+    if version.unmetered_micro_per_day:
+        more["unmetered"] = version.unmetered_micro_per_day * days * per_micro
+    cents = {kind: _half_up(amount, per_cent) for kind, amount in base.items()}
+    if version.minimum_micro:
+        minimum = _half_up(version.minimum_micro * days * _WH_PER_KWH, per_cent)
+        cents["minimum"] = max(0, minimum - sum(cents.values()))
+    for kind, amount in more.items():
+        cents[kind] = _half_up(amount, per_cent)
+    if version.taxes:
+        before_taxes = sum(cents.values())
+        for tax in version.taxes:
+            cents[f"tax:{tax.name}"] = _tax(tax, before_taxes)
+    return cents
+
+
+def _tiered(tiers: tuple[Tier, ...], energy_wh: int, days: int, month_days: int) -> int:
+    """The price of energy in tiers whose limits are prorated to the days, in micro-units / (1000 x month_days)."""
+    if len(tiers) == 1:
+        return tiers[0].micro_per_kwh * energy_wh * month_days
+    scaled = energy_wh * month_days  # limits are scaled alike, so that a prorated limit needs no rounding
+    amount = below = 0
+    for tier in tiers:
+        upper = scaled if tier.up_to_wh is None else min(scaled, tier.up_to_wh * days)
+        amount += tier.micro_per_kwh * (upper - below)
+        below = upper
+    return amount
+
+
+def _half_up(numerator: int, denominator: int) -> int:
+    if numerator < 0:
+        return -((2 * -numerator + denominator) // (2 * denominator))
+    return (2 * numerator + denominator) // (2 * denominator)
+
+
+def _tax(tax: Tax, before_taxes_cents: int) -> int:
+    product = before_taxes_cents * tax.parts_per_million
+    if tax.rounding is Rounding.DOWN:
+        return product // _MILLION
+    if tax.rounding is Rounding.UP:
+        return -(-product // _MILLION)
+    return _half_up(product, _MILLION)
