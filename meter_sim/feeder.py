@@ -3,6 +3,7 @@
 TOML in, frozen records out. Every fault is one sentence that names the file and the key; all are told at once.
 """
 
+import random
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
@@ -125,6 +126,56 @@ def parse_feeder(tables: dict[str, Any], name: str) -> Feeder:
     if faults:
         raise FeederError(faults)
     return feeder
+
+
+def generated_feeder(
+    profile: str, transport: Literal["modbus", "composite", "mqtt"], count: int, *, seed: int = 1
+) -> Feeder:
+    """``count`` meters SIM-0001, SIM-0002, … of one profile: 100 a free TCP port, or on the default broker.
+
+    A composite meter has a relay board of its own, 100 unit addresses above it.
+    """
+    if transport == "mqtt":
+        lines: tuple[Line, ...] = (Line(id="broker", transport="mqtt"),)
+    else:
+        ports = -(-count // UNITS_A_PORT)
+        lines = tuple(Line(id=f"port-{port + 1}", transport="modbus-tcp") for port in range(ports))
+    kinds: tuple[Literal["house", "apartment"], ...] = ("house", "apartment")
+    meters = []
+    for place in range(count):
+        unit = place % UNITS_A_PORT + 1
+        common = {
+            "id": f"SIM-{place + 1:04}",
+            "profile": profile,
+            "line": lines[0 if transport == "mqtt" else place // UNITS_A_PORT].id,
+            "serial": f"{20_000_001 + place}",
+            "initial_register_wh": random.Random(f"{seed}/register/{place}").randrange(1_000_000, 40_000_000),
+            "load": HouseholdPart(household=kinds[place % 2], seed=seed),
+        }
+        address: dict[str, Any] = {"topic": f"sim-{place + 1:04}"} if transport == "mqtt" else {"unit": unit}
+        if transport == "composite":
+            address |= {"relay_unit": UNITS_A_PORT + unit, "relay_channel": 0}
+        meters.append(Meter.model_validate(common | address))
+    return Feeder(lines=lines, meters=tuple(meters))
+
+
+def moved(
+    feeder: Feeder, *, host: str | None = None, broker: tuple[str, int] | None = None, seed: int | None = None
+) -> Feeder:
+    """The feeder with its TCP lines on another host, its MQTT lines on another broker, its households otherwise."""
+    lines = []
+    for line in feeder.lines:
+        if line.transport == "modbus-tcp" and host is not None:
+            line = line.model_copy(update={"host": host})
+        if line.transport == "mqtt" and broker is not None:
+            line = line.model_copy(update={"host": broker[0], "port": broker[1]})
+        lines.append(line)
+    meters = []
+    for meter in feeder.meters:
+        if seed is not None and isinstance(meter.load, HouseholdPart):
+            meter = meter.model_copy(update={"load": meter.load.model_copy(update={"seed": seed})})
+        meters.append(meter)
+    return feeder.model_copy(update={"lines": tuple(lines), "meters": tuple(meters)})
 
 
 def _lists_as_tuples(value: Any) -> Any:
