@@ -10,20 +10,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from protocols.link import LinkGarbled, LinkRefused, Readout, RelayState, SwitchAction
-from protocols.profile import SERIAL_POINT, WORDS, Point, Profile, Role, Table, WordType, covers
+from protocols.profile_schema import SERIAL_POINT, WORDS, Block, Point, Profile, Role, Table, WordType, covers
 
 Words = Sequence[int]
 """Registers as 0..65535, or coils as 0/1 (or bools), in the order of their addresses."""
 
 _CODE: dict[WordType, str] = {
-    "u16": ">H",
-    "i16": ">h",
-    "u32": ">I",
-    "i32": ">i",
-    "u64": ">Q",
-    "i64": ">q",
-    "f32": ">f",
-    "f64": ">d",
+    "u16": "H",
+    "i16": "h",
+    "u32": "I",
+    "i32": "i",
+    "u64": "Q",
+    "i64": "q",
+    "f32": "f",
+    "f64": "d",
 }
 _NOT_NEGATIVE = ("energy_import_wh", "voltage_mv", "frequency_mhz")
 
@@ -44,15 +44,20 @@ class RegisterMap:
     def __init__(self, profile: Profile) -> None:
         """``profile``: a Modbus or composite one."""
         self.profile = profile
-        self._counts = tuple(block.count for block in profile.blocks)
-        self._values: list[tuple[str, int, Callable[[Words], int]]] = []
-        for name, point in profile.points.items():
-            if name in Readout.__dataclass_fields__ and name != SERIAL_POINT:
-                index = next(index for index, block in enumerate(profile.blocks) if covers(block, point))
-                offset = point.address - profile.blocks[index].address
-                self._values.append((name, index, _reader(name, point, offset)))
+        measured = {
+            name: point
+            for name, point in profile.points.items()
+            if name in Readout.__dataclass_fields__ and name != SERIAL_POINT
+        }
+        self._readers = tuple(
+            _block_reader(block, {name: point for name, point in measured.items() if covers(block, point)})
+            for block in profile.blocks
+        )
         serial = profile.points.get(SERIAL_POINT)
-        self._serial = _reader(SERIAL_POINT, serial, 0) if serial else None
+        self._serial = None
+        if serial is not None:
+            block = Block(table=serial.table, address=serial.address, count=WORDS[serial.type])
+            self._serial = _block_reader(block, {SERIAL_POINT: serial})
         relay = profile.relay.read if profile.relay else None
         self._relay_words = profile.relay.channels if profile.relay else 0
         self._relay_states = {raw: RelayState(state) for state, raw in relay.values.items()} if relay else {}
@@ -64,10 +69,9 @@ class RegisterMap:
 
         Raises LinkGarbled where an answer has another length, or a value cannot be right.
         """
-        for words, count in zip(measurements, self._counts, strict=True):
-            if len(words) != count:
-                raise LinkGarbled(f"the answer has {len(words)} registers where {count} were asked")
-        values = {name: read(measurements[index]) for name, index, read in self._values}
+        values: dict[str, int] = {}
+        for words, read in zip(measurements, self._readers, strict=True):
+            read(words, values)
         state = RelayState.UNKNOWN if relay is None else self.relay_state(relay, channel)
         return Readout(relay=state, serial=serial, **values)
 
@@ -82,10 +86,11 @@ class RegisterMap:
 
     def serial(self, identity: Words) -> str:
         """The serial number from the identity block. Raises LinkGarbled."""
-        point = self.profile.points[SERIAL_POINT]
-        if self._serial is None or len(identity) != WORDS[point.type]:
-            raise LinkGarbled(f"the answer has {len(identity)} registers where the serial number has another length")
-        return str(self._serial(identity))
+        values: dict[str, int] = {}
+        if self._serial is None:
+            raise LinkGarbled(f"profile {self.profile.id} has no serial number")
+        self._serial(identity, values)
+        return str(values[SERIAL_POINT])
 
     def relay_write(self, action: SwitchAction, channel: int = 0) -> RelayWrite:
         """The one write that carries ``action`` out. Raises LinkRefused where the profile has none."""
@@ -130,23 +135,35 @@ class RegisterMap:
         return tables
 
 
-def _reader(name: str, point: Point, offset: int) -> Callable[[Words], int]:
-    """A function from a block's words to the point's value in its units. It raises LinkGarbled."""
-    scale, width = point.scale, WORDS[point.type]
-    least = point.min if point.min is not None else (0 if name in _NOT_NEGATIVE else None)
-    most = point.max
-    pack = struct.Struct(f">{width}H").pack
-    unpack = struct.Struct(_CODE[point.type]).unpack
-    is_float = point.type.startswith("f")
-    order = slice(offset, offset + width) if point.word_order == "big" else None
-    back = slice(offset + width - 1, offset - 1 if offset else None, -1)
+def _block_reader(block: Block, points: Mapping[str, Point]) -> Callable[[Words, dict[str, int]], None]:
+    """A function that adds the values of a block's words to a dict, in their units. It raises LinkGarbled.
 
-    def read(words: Words) -> int:
-        (raw,) = unpack(pack(*words[order or back]))
-        value = _scaled(name, raw, scale) if is_float else raw * scale
-        if (least is not None and value < least) or (most is not None and value > most):
-            raise LinkGarbled(f"{name} cannot be {value}")
-        return int(value)
+    One unpacking reads the whole block: a sweep of ten thousand meters passes here.
+    """
+    count, order = block.count, list(range(block.count))
+    layout, at = ">", 0
+    plan: list[tuple[str, int, bool, int | None, int | None]] = []
+    for name, point in sorted(points.items(), key=lambda item: item[1].address):
+        offset, width = point.address - block.address, WORDS[point.type]
+        if point.word_order == "little":
+            order[offset : offset + width] = reversed(order[offset : offset + width])
+        layout += f"{2 * (offset - at)}x{_CODE[point.type]}"
+        at = offset + width
+        least = point.min if point.min is not None else (0 if name in _NOT_NEGATIVE else None)
+        plan.append((name, point.scale, point.type.startswith("f"), least, point.max))
+    pack = struct.Struct(f">{count}H").pack
+    unpack = struct.Struct(layout).unpack_from
+    in_order = order == list(range(count))
+
+    def read(words: Words, values: dict[str, int]) -> None:
+        if len(words) != count:
+            raise LinkGarbled(f"the answer has {len(words)} registers where {count} were asked")
+        raws = unpack(pack(*words) if in_order else pack(*(words[index] for index in order)))
+        for (name, scale, is_float, least, most), raw in zip(plan, raws, strict=True):
+            value = _scaled(name, raw, scale) if is_float else raw * scale
+            if (least is not None and value < least) or (most is not None and value > most):
+                raise LinkGarbled(f"{name} cannot be {value}")
+            values[name] = value
 
     return read
 
@@ -164,12 +181,12 @@ def _words(name: str, point: Point, value: int) -> Sequence[int]:
     """The registers that show ``value``; energy rolls over, other values stop at the limit of their type."""
     width = WORDS[point.type]
     if point.type.startswith("f"):
-        packed = struct.pack(_CODE[point.type], value / point.scale)
+        packed = struct.pack(">" + _CODE[point.type], value / point.scale)
     else:
         bits = width * 16
         low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if point.type.startswith("i") else (0, (1 << bits) - 1)
         count = value // point.scale
         count = count % (high + 1) if name.startswith("energy_") and low == 0 else max(low, min(count, high))
-        packed = struct.pack(_CODE[point.type], count)
+        packed = struct.pack(">" + _CODE[point.type], count)
     words = struct.unpack(f">{width}H", packed)
     return words if point.word_order == "big" else words[::-1]
