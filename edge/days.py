@@ -6,19 +6,19 @@ in order, their use laid evenly over the time, so that they sum to what the regi
 """
 
 import sqlite3
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 import structlog
 
 from edge.core import ledger, rating, vee
-from edge.core.calendar import day_start, midnight_after
+from edge.core.tariffs import period_spans
 from edge.facts import Circumstances
 from edge.gateway import Gateway
 from edge.notices import tell_balance
 from edge.store import books, customers, fleet
 from edge.store.books import ClosedDay
 from edge.store.customers import Account
-from edge.store.fleet import StoredRead
 
 log = structlog.get_logger()
 
@@ -43,7 +43,7 @@ class DayCloser:
             if still_open:
                 await gateway.clock.wait(now + timedelta(minutes=5), gateway.reads_saved)
             else:
-                midnight = midnight_after(now, gateway.settings.zone)
+                midnight = vee.day_bounds(now.astimezone(gateway.settings.zone).date(), gateway.settings.zone)[1]
                 await gateway.clock.wait(min(midnight, now + timedelta(minutes=5)))
 
     async def close_due(self) -> int:
@@ -77,86 +77,130 @@ class DayCloser:
         return still_open
 
     def _close(self, database: sqlite3.Connection, account: Account, day: date, around: Circumstances) -> bool:
-        end = day_start(day + timedelta(days=1), around.zone)
-        before, after = fleet.reads_around(database, account.meter_id, end)
-        if after is None:
+        use = self._use(database, account, day, around)
+        if use is None:
             return False
-        start_wh = _start_register(database, account, day)
-        end_wh = _register_at(end, before, after)
-        if start_wh is None or before is None:
-            start_wh = end_wh  # the meter was first read after this day: nothing is known to have been used
-        estimated = before is None or after.at - before.at > LOOSE_BOUNDARY
-        limits = self._gateway.limits[account.meter_id]
-        energy_wh = vee.register_delta(start_wh, end_wh, limits)
-        closed = self._post(database, account, day, (start_wh, end_wh, energy_wh, estimated), around)
+        charges = self._charges(database, account, use)
+        transaction = ledger.charge(
+            account_id=account.account_id, day=day, charges=charges.items(), estimated=use.estimated
+        )
+        posted = books.post(database, transaction, posted_at=around.now, received_at=around.now, by="day close")
+        closed = ClosedDay(
+            account_id=account.account_id,
+            day=day,
+            meter_id=account.meter_id,
+            start_register_wh=use.start_wh,
+            end_register_wh=use.end_wh,
+            energy_wh=use.energy_wh,
+            estimated=use.estimated,
+            by_period=use.by_period,
+            charges=charges,
+            charge_cents=sum(charges.values()),
+            balance_cents=posted.balance_cents,
+            closed_at=around.now,
+        )
+        books.add_day(database, closed)
+        tell_balance(database, account, posted, around)
         self._gateway.rule(database, account.account_id, around)
         log.info("day closed", account=account.account_id, day=day.isoformat(), charge_cents=closed.charge_cents)
         return True
 
-    def _post(
-        self,
-        database: sqlite3.Connection,
-        account: Account,
-        day: date,
-        use: tuple[int, int, int, bool],
-        around: Circumstances,
-    ) -> ClosedDay:
-        start_wh, end_wh, energy_wh, estimated = use
-        charges = self._charges(database, account, day, energy_wh)
-        total = sum(charges.values())
-        transaction = ledger.charge(account_id=account.account_id, day=day, charges=charges, estimated=estimated)
-        posted = books.post(database, transaction, posted_at=around.now, received_at=around.now, by="day close")
-        closed = ClosedDay(
-            account.account_id,
-            day,
-            account.meter_id,
-            start_wh,
-            end_wh,
-            energy_wh,
-            estimated,
-            charges,
-            total,
-            posted.balance_cents,
-            around.now,
-        )
-        books.add_day(database, closed)
-        tell_balance(database, account, posted, around)
-        return closed
+    def _use(
+        self, database: sqlite3.Connection, account: Account, day: date, around: Circumstances
+    ) -> "_DayUse | None":
+        """What the meter counted on a day; None while no read at or after its end has come."""
+        registers = _Registers(database, account.meter_id, self._gateway.limits[account.meter_id].register_modulus_wh)
+        start, end = vee.day_bounds(day, around.zone)
+        end_wh = registers.at(end)
+        if end_wh is None:
+            return None
+        if day == account.first_day:
+            start = account.enrolled_at
+            start_wh = registers.at(start) if registers.at(start) is not None else end_wh
+        else:
+            closed = books.last_day(database, account.account_id)
+            assert closed is not None
+            start_wh = closed.end_register_wh
+        assert start_wh is not None
+        tariff = self._gateway.tariffs[account.tariff]
+        periods = [
+            (span.period, energy)
+            for span in (period_spans(tariff, day, around.zone) if tariff.time_of_use else ())
+            if span.period and (energy := registers.between(max(span.start, start), span.end)) is not None
+        ]
+        energy_wh = vee.energy_between(start_wh, end_wh, registers.modulus_wh)
+        return _DayUse(day, start_wh, end_wh, energy_wh, registers.loose, _summing_to(energy_wh, periods))
 
-    def _charges(self, database: sqlite3.Connection, account: Account, day: date, energy_wh: int) -> dict[str, int]:
+    def _charges(self, database: sqlite3.Connection, account: Account, use: "_DayUse") -> dict[str, int]:
         """The bill of the month to date less what was charged so far (architecture section 0.2), by kind."""
-        month_start = day.replace(day=1)
-        earlier = books.days(database, account.account_id, month_start, day - timedelta(days=1))
-        usage = [rating.DayUsage(past.day, past.energy_wh) for past in earlier]
-        usage.append(rating.DayUsage(day, energy_wh))
-        charged: dict[str, int] = {}
-        for past in earlier:
-            for kind, cents in past.charges.items():
-                charged[kind] = charged.get(kind, 0) + cents
-        return rating.charges_for_last_day(self._gateway.tariffs[account.tariff], usage, charged)
+        earlier = books.days(database, account.account_id, use.day.replace(day=1), use.day - timedelta(days=1))
+        usage, charged = month_so_far(earlier)
+        usage.append(rating.DayUsage(use.day, use.energy_wh, use.by_period))
+        return dict(rating.charge_for_day(self._gateway.tariffs[account.tariff], usage, charged))
+
+
+@dataclass(frozen=True, slots=True)
+class _DayUse:
+    day: date
+    start_wh: int
+    end_wh: int
+    energy_wh: int
+    estimated: bool
+    by_period: tuple[tuple[str, int], ...]
+
+
+class _Registers:
+    """A meter's register at instants, from the accepted reads around them; ``loose``: some lay far apart."""
+
+    def __init__(self, database: sqlite3.Connection, meter_id: str, modulus_wh: int | None) -> None:
+        self._database = database
+        self._meter_id = meter_id
+        self.modulus_wh = modulus_wh
+        self.loose = False
+
+    def at(self, instant: datetime) -> int | None:
+        before, after = fleet.reads_around(self._database, self._meter_id, instant)
+        if after is None:
+            return None
+        if before is None:
+            return after.energy_wh  # the meter was first read after this instant: nothing is known to have been used
+        self.loose = self.loose or after.at - before.at > LOOSE_BOUNDARY
+        return vee.register_at(
+            instant,
+            vee.RegisterRead(before.at, before.energy_wh),
+            vee.RegisterRead(after.at, after.energy_wh),
+            self.modulus_wh,
+        )
+
+    def between(self, start: datetime, end: datetime) -> int | None:
+        if end <= start:
+            return 0
+        start_wh, end_wh = self.at(start), self.at(end)
+        if start_wh is None or end_wh is None:
+            return None
+        return vee.energy_between(start_wh, end_wh, self.modulus_wh)
+
+
+def _summing_to(energy_wh: int, periods: list[tuple[str, int]]) -> tuple[tuple[str, int], ...]:
+    """The use by period, each period once; what rounding leaves over goes to the last period of the day."""
+    sums: dict[str, int] = {}
+    for period, energy in periods:
+        sums[period] = sums.get(period, 0) + energy
+    if sums:
+        sums[periods[-1][0]] += energy_wh - sum(sums.values())
+    return tuple(sums.items())
+
+
+def month_so_far(closed: list[ClosedDay]) -> tuple[list[rating.DayUsage], dict[str, int]]:
+    """The use of closed days, and what was charged for them by kind."""
+    charged: dict[str, int] = {}
+    for past in closed:
+        for kind, cents in past.charges.items():
+            charged[kind] = charged.get(kind, 0) + cents
+    return [rating.DayUsage(past.day, past.energy_wh, past.by_period) for past in closed], charged
 
 
 def next_open_day(database: sqlite3.Connection, account: Account) -> date:
     """The first civil day of an account that is not on the books."""
     closed = books.last_day(database, account.account_id)
     return account.first_day if closed is None else closed.day + timedelta(days=1)
-
-
-def _start_register(database: sqlite3.Connection, account: Account, day: date) -> int | None:
-    """The register at the day's beginning: where the day before ended, or at the instant of enrolment."""
-    if day != account.first_day:
-        closed = books.last_day(database, account.account_id)
-        assert closed is not None
-        return closed.end_register_wh
-    before, after = fleet.reads_around(database, account.meter_id, account.enrolled_at)
-    if before is None and after is None:
-        return None
-    return _register_at(account.enrolled_at, before, after) if after else None
-
-
-def _register_at(instant: datetime, before: StoredRead | None, after: StoredRead) -> int:
-    if before is None:
-        return after.energy_wh
-    return vee.register_at(
-        instant, vee.RegisterRead(before.at, before.energy_wh), vee.RegisterRead(after.at, after.energy_wh)
-    )

@@ -7,7 +7,7 @@ constructor for a disconnect or reconnect fee, because no program charges one (d
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from hashlib import sha256
@@ -108,9 +108,9 @@ def payment(
 
 
 def charge(
-    *, account_id: str, day: date, charges: Iterable[tuple[str, int]], estimated: bool = False, note: str = ""
+    *, account_id: str, day: date, charges: Mapping[str, int], estimated: bool = False, note: str = ""
 ) -> Transaction:
-    """A civil day's charges (kind, cents) against the balance; ref ``charge:<account_id>:<day>``."""
+    """A civil day's charges (kind to cents) against the balance; ref ``charge:<account_id>:<day>``."""
     return _charges("charge", account_id, day, f"charge:{account_id}:{day.isoformat()}", charges, estimated, note)
 
 
@@ -119,7 +119,7 @@ def correction(
     account_id: str,
     day: date,
     corrects: date,
-    charges: Iterable[tuple[str, int]],
+    charges: Mapping[str, int],
     ref: str,
     estimated: bool = False,
     note: str = "",
@@ -130,9 +130,9 @@ def correction(
 
 
 def _charges(
-    kind: str, account_id: str, day: date, ref: str, charges: Iterable[tuple[str, int]], estimated: bool, note: str
+    kind: str, account_id: str, day: date, ref: str, charges: Mapping[str, int], estimated: bool, note: str
 ) -> Transaction:
-    credits_ = [(income(name), -cents) for name, cents in charges if cents]
+    credits_ = [(income(name), -cents) for name, cents in charges.items() if cents]
     total = -sum([cents for _, cents in credits_])
     postings = _postings((prepaid(account_id), total), *credits_)
     return Transaction(kind, account_id, day, ref, postings, estimated, note)

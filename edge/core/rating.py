@@ -25,9 +25,9 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta, tzinfo
 from typing import NamedTuple
 
-from edge.core.tariffs import Piece, Rounding, Tariff, Tax, Tier, month_pieces, period_spans
+from edge.core.tariffs import Piece, Rounding, Tariff, Tax, Tier, Version, month_pieces, period_spans
 
-__all__ = ["Bill", "BillLine", "Charge", "DayUsage", "Tariff", "bill", "by_period", "charge_for_day", "total_cents"]
+__all__ = ["Bill", "BillLine", "DayUsage", "Tariff", "bill", "by_period", "charges_for_last_day", "estimate_use_cents"]
 
 _MICRO_PER_CENT = 10_000
 _WH_PER_KWH = 1_000
@@ -58,13 +58,6 @@ class BillLine(NamedTuple):
     cents: int
 
 
-class Charge(NamedTuple):
-    """What a day adds to one kind of line, in cents; it may be below zero."""
-
-    kind: str
-    cents: int
-
-
 @dataclass(frozen=True, slots=True)
 class Bill:
     """A bill: its lines that are not zero, and their sum."""
@@ -83,22 +76,51 @@ def bill(tariff: Tariff, usage: Sequence[DayUsage]) -> Bill:
     return Bill(tuple([BillLine(kind, amount) for kind, amount in cents.items() if amount]), sum(cents.values()))
 
 
-def charge_for_day(tariff: Tariff, usage: Sequence[DayUsage], charged: Mapping[str, int]) -> tuple[Charge, ...]:
-    """The charges, by kind, that bring what was ``charged`` in this month so far (kind, cents) to the bill to date.
+def charges_for_last_day(tariff: Tariff, usage: Sequence[DayUsage], charged: Mapping[str, int]) -> dict[str, int]:
+    """The charges, by kind, that bring what was ``charged`` in this month so far to the bill to date; no zeros.
 
-    ``usage``: all days of the month up to and with the day to be charged. The same call with corrected use gives the
-    correction of days that were charged on an estimate (architecture sections 0.2 and 8). Raises ValueError as
-    ``bill`` does.
+    ``usage``: all days of the month up to and with the one to be charged. The same call with corrected use gives the
+    correction of days that were charged on an estimate (architecture sections 0.2 and 8). Where an account changes
+    its tariff inside a month, each tariff has a bill of its own: give the days and charges under this one only.
+    Raises ValueError as ``bill`` does.
     """
     due = _lines(tariff, usage)
-    charges = [Charge(kind, cents - charged.get(kind, 0)) for kind, cents in due.items()]
-    charges += [Charge(kind, -cents) for kind, cents in charged.items() if kind not in due]
-    return tuple([charge for charge in charges if charge.cents])
+    charges = {kind: cents - charged.get(kind, 0) for kind, cents in due.items()}
+    for kind, cents in charged.items():
+        if kind not in due:
+            charges[kind] = -cents
+    return {kind: cents for kind, cents in charges.items() if cents}
 
 
-def total_cents(charges: Sequence[Charge]) -> int:
-    """The sum of charges."""
-    return sum([charge.cents for charge in charges])
+def estimate_use_cents(tariff: Tariff, day: date, energy_wh: int, days: int) -> int:
+    """About what use that is not on the books yet will cost, for display: no money ever moves by it.
+
+    Energy at the day's prices (the first tier's; by time of use the mean over the hours of the day), with riders, the
+    customer charge of ``days`` whole days, unmetered charges and taxes. Raises ValueError where there are no prices.
+    """
+    version = tariff.version(day)
+    month_days, _ = month_pieces(tariff, day.year, day.month)
+    price = _mean_price(version, day) + sum([rider.micro_per_kwh(day) for rider in tariff.riders])
+    fixed = days * (version.customer_charge_micro + version.unmetered_micro_per_day * month_days)
+    before_taxes = price * energy_wh * month_days + fixed * _WH_PER_KWH
+    with_taxes = _MILLION + sum([tax.parts_per_million for tax in version.taxes])
+    return _half_up(before_taxes * with_taxes, _MICRO_PER_CENT * _WH_PER_KWH * month_days * _MILLION)
+
+
+def _mean_price(version: Version, day: date) -> int:
+    season = version.season(day)
+    if season.tiers:
+        return season.tiers[0].micro_per_kwh
+    prices = dict(season.periods)
+    kind = version.day_type(day)
+    left = 1440
+    weighed = 0
+    for band in season.bands:
+        if kind in band.days:
+            minutes = band.end_minute - band.start_minute
+            weighed += prices[band.period] * minutes
+            left -= minutes
+    return (weighed + prices[season.otherwise] * left) // 1440
 
 
 def by_period(

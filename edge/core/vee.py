@@ -33,27 +33,25 @@ _HARMLESS = frozenset({Flag.ROLLOVER, Flag.FROZEN})
 
 @dataclass(frozen=True, slots=True)
 class RegisterRead:
-    """A cumulative register in Wh at an aware instant; ``serial`` None: the device does not tell."""
+    """A cumulative register in Wh at an aware instant."""
 
     at: datetime
     energy_wh: int
-    serial: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What a meter and its service can do. None: no such limit is known or wanted.
 
-    ``register_modulus_wh``: the first count that the register cannot show. ``slack_seconds``: how far the stamps of
+    ``modulo_wh``: the first count that the register cannot show. ``slack_seconds``: how far the stamps of
     reads may be off. ``frozen_seconds``: how long a register of a connected service may stand still.
     """
 
     max_power_w: int = 25_000
     resolution_wh: int = 10
     slack_seconds: int = 5
-    register_modulus_wh: int | None = None
+    modulo_wh: int | None = None
     zero_means_unknown: bool = False
-    serial: str | None = None
     frozen_seconds: int | None = None
 
 
@@ -66,18 +64,28 @@ class Assessment:
     delta_wh: int
 
 
-def validate(previous: RegisterRead | None, new: RegisterRead, limits: Limits, now: datetime) -> Assessment:
+def validate(
+    previous: RegisterRead | None,
+    new: RegisterRead,
+    limits: Limits,
+    *,
+    now: datetime | None = None,
+    wrong_serial: bool = False,
+) -> Assessment:
     """Compare a read with the last accepted one (None: there is none) and with what is possible.
+
+    ``now``: for reads that carry a stamp of their own; None where the gateway stamped them itself. ``wrong_serial``:
+    the device told the serial number of another meter than the one expected here.
 
     A register of zero after a higher one is refused even where a rollover could explain it: the next read tells.
     """
     flags: list[Flag] = []
-    modulus = limits.register_modulus_wh
-    if new.energy_wh < 0 or (modulus is not None and new.energy_wh >= modulus):
+    modulo = limits.modulo_wh
+    if new.energy_wh < 0 or (modulo is not None and new.energy_wh >= modulo):
         flags.append(Flag.OUT_OF_RANGE)
-    if limits.serial is not None and new.serial is not None and new.serial != limits.serial:
+    if wrong_serial:
         flags.append(Flag.WRONG_SERIAL)
-    if _elapsed(now, new.at) > timedelta(seconds=limits.slack_seconds):
+    if now is not None and _elapsed(now, new.at) > timedelta(seconds=limits.slack_seconds):
         flags.append(Flag.FROM_THE_FUTURE)
     if new.energy_wh == 0 and (limits.zero_means_unknown or (previous is not None and previous.energy_wh > 0)):
         flags.append(Flag.ZERO)
@@ -88,9 +96,9 @@ def validate(previous: RegisterRead | None, new: RegisterRead, limits: Limits, n
         return Assessment(False, (Flag.OUT_OF_ORDER,), 0)
     delta = new.energy_wh - previous.energy_wh
     if delta < 0:
-        if modulus is None or not _at_the_turn(previous.energy_wh, new.energy_wh, modulus):
+        if modulo is None or not _at_the_turn(previous.energy_wh, new.energy_wh, modulo):
             return Assessment(False, (Flag.BACKWARDS,), 0)
-        delta += modulus
+        delta += modulo
         if not _possible(delta, elapsed, limits):
             return Assessment(False, (Flag.BACKWARDS,), 0)
         flags.append(Flag.ROLLOVER)
@@ -102,9 +110,9 @@ def validate(previous: RegisterRead | None, new: RegisterRead, limits: Limits, n
     return Assessment(_HARMLESS.issuperset(flags), tuple(flags), delta)
 
 
-def _at_the_turn(old_wh: int, new_wh: int, modulus: int) -> bool:
+def _at_the_turn(old_wh: int, new_wh: int, modulo: int) -> bool:
     """Whether the old count is in the last tenth of the register and the new one in the first."""
-    return old_wh * 10 >= modulus * 9 and new_wh * 10 <= modulus
+    return old_wh * 10 >= modulo * 9 and new_wh * 10 <= modulo
 
 
 def _possible(delta_wh: int, elapsed: timedelta, limits: Limits) -> bool:
@@ -112,18 +120,16 @@ def _possible(delta_wh: int, elapsed: timedelta, limits: Limits) -> bool:
     return (delta_wh - limits.resolution_wh) * _MICROSECONDS_PER_HOUR <= limits.max_power_w * microseconds
 
 
-def energy_between(start_wh: int, end_wh: int, register_modulus_wh: int | None = None) -> int:
+def register_delta(start_wh: int, end_wh: int, limits: Limits) -> int:
     """Wh between two counts of one register, over its last digit where needed. Raises ValueError when it ran back."""
     if end_wh >= start_wh:
         return end_wh - start_wh
-    if register_modulus_wh is None:
+    if limits.modulo_wh is None or not _at_the_turn(start_wh, end_wh, limits.modulo_wh):
         raise ValueError(f"the register runs backwards from {start_wh} to {end_wh} Wh")
-    return end_wh - start_wh + register_modulus_wh
+    return end_wh - start_wh + limits.modulo_wh
 
 
-def register_at(
-    instant: datetime, before: RegisterRead, after: RegisterRead, register_modulus_wh: int | None = None
-) -> int:
+def register_at(instant: datetime, before: RegisterRead, after: RegisterRead, limits: Limits) -> int:
     """The count of a register at an instant between two accepted reads, on the straight line, rounded down.
 
     Integers throughout: days cut at such counts sum exactly to the register's difference. Raises ValueError when the
@@ -134,9 +140,9 @@ def register_at(
         raise ValueError(f"{instant.isoformat()} is not between {before.at.isoformat()} and {after.at.isoformat()}")
     if not since:
         return before.energy_wh
-    delta = energy_between(before.energy_wh, after.energy_wh, register_modulus_wh)
+    delta = register_delta(before.energy_wh, after.energy_wh, limits)
     count = before.energy_wh + delta * (since // _MICROSECOND) // (whole // _MICROSECOND)
-    return count if register_modulus_wh is None else count % register_modulus_wh
+    return count if limits.modulo_wh is None else count % limits.modulo_wh
 
 
 def _elapsed(start: datetime, end: datetime) -> timedelta:
@@ -151,9 +157,9 @@ def day_bounds(day: date, zone: tzinfo) -> tuple[datetime, datetime]:
     return start, end
 
 
-def day_energy(parts: Sequence[tuple[int, int]], register_modulus_wh: int | None = None) -> int:
+def day_energy(parts: Sequence[tuple[int, int]], limits: Limits) -> int:
     """Wh of a day from its register counts (start, end): one pair, or one for each meter where one was exchanged."""
-    return sum([energy_between(start, end, register_modulus_wh) for start, end in parts])
+    return sum([register_delta(start, end, limits) for start, end in parts])
 
 
 class Quality(StrEnum):
