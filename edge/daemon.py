@@ -19,7 +19,7 @@ from edge.facts import Switchgear
 from edge.gateway import Gateway
 from edge.readings import LinePoller, PolledMeter, by_line
 from edge.relays import Confirmation, RelayOperator
-from edge.settings import Settings
+from edge.settings import Meter, Settings
 from edge.store import fleet, records
 from edge.store.engine import Store
 from edge.supervision import Supervision
@@ -78,23 +78,24 @@ async def _run_service(service: Callable[[Gateway], Awaitable[None]], gateway: G
 
 def build_gateway(settings: Settings, catalog: Catalog, ports: Ports) -> Gateway:
     """The gateway's shared state, before any task runs."""
-    switchgear = {}
-    limits = {}
-    for meter in settings.site.meters:
-        profile = catalog.profiles[meter.profile]
-        switchgear[meter.id] = Switchgear(profile.can_switch, confirm_seconds(profile))
-        limits[meter.id] = read_limits(profile, meter.max_power_w)
+    limits = {meter.id: read_limits(catalog.profiles[meter.profile], meter) for meter in settings.site.meters}
     return Gateway(
         settings=settings,
         clock=ports.clock,
         store=ports.store,
         rulebook=catalog.rulebook,
         tariffs=catalog.tariffs,
-        switchgear=switchgear,
+        switchgear=switchgear_of(settings, catalog),
         limits=limits,
         links=ports.links,
         head_end=ports.head_end,
     )
+
+
+def switchgear_of(settings: Settings, catalog: Catalog) -> dict[str, Switchgear]:
+    """What a decision must know of each meter of the inventory."""
+    profiles = {meter.id: catalog.profiles[meter.profile] for meter in settings.site.meters}
+    return {meter_id: Switchgear(p.can_switch, confirm_seconds(p)) for meter_id, p in profiles.items()}
 
 
 def confirm_seconds(profile: Profile) -> int:
@@ -114,13 +115,13 @@ def confirmations(settings: Settings, catalog: Catalog) -> dict[str, Confirmatio
     return found
 
 
-def read_limits(profile: Profile, max_power_w: int) -> vee.Limits:
+def read_limits(profile: Profile, meter: Meter) -> vee.Limits:
     """What a meter's reads are validated against."""
     counter = profile.energy_counter
     return vee.Limits(
-        max_power_w=max_power_w,
+        max_power_w=meter.max_power_w,
         modulo_wh=counter.modulo_wh if counter else None,
-        resolution_wh=counter.resolution_wh if counter else 1,
+        resolution_wh=counter.resolution_wh if counter else 10,
     )
 
 
@@ -133,7 +134,7 @@ def polled_meters(settings: Settings, catalog: Catalog, links: Mapping[str, Mete
             line=meter.line or f"mqtt {meter.topic}",
             link=links[meter.id],
             every=timedelta(seconds=meter.poll_seconds or site.polling.every_seconds),
-            limits=read_limits(catalog.profiles[meter.profile], meter.max_power_w),
+            limits=read_limits(catalog.profiles[meter.profile], meter),
             serial=meter.serial,
         )
         for meter in site.meters

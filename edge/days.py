@@ -81,9 +81,7 @@ class DayCloser:
         if use is None:
             return False
         charges = self._charges(database, account, use)
-        transaction = ledger.charge(
-            account_id=account.account_id, day=day, charges=charges.items(), estimated=use.estimated
-        )
+        transaction = ledger.charge(account_id=account.account_id, day=day, charges=charges, estimated=use.estimated)
         posted = books.post(database, transaction, posted_at=around.now, received_at=around.now, by="day close")
         closed = ClosedDay(
             account_id=account.account_id,
@@ -109,7 +107,7 @@ class DayCloser:
         self, database: sqlite3.Connection, account: Account, day: date, around: Circumstances
     ) -> "_DayUse | None":
         """What the meter counted on a day; None while no read at or after its end has come."""
-        registers = _Registers(database, account.meter_id, self._gateway.limits[account.meter_id].register_modulus_wh)
+        registers = _Registers(database, account.meter_id, self._gateway.limits[account.meter_id])
         start, end = vee.day_bounds(day, around.zone)
         end_wh = registers.at(end)
         if end_wh is None:
@@ -128,7 +126,7 @@ class DayCloser:
             for span in (period_spans(tariff, day, around.zone) if tariff.time_of_use else ())
             if span.period and (energy := registers.between(max(span.start, start), span.end)) is not None
         ]
-        energy_wh = vee.energy_between(start_wh, end_wh, registers.modulus_wh)
+        energy_wh = vee.register_delta(start_wh, end_wh, registers.limits)
         return _DayUse(day, start_wh, end_wh, energy_wh, registers.loose, _summing_to(energy_wh, periods))
 
     def _charges(self, database: sqlite3.Connection, account: Account, use: "_DayUse") -> dict[str, int]:
@@ -136,7 +134,7 @@ class DayCloser:
         earlier = books.days(database, account.account_id, use.day.replace(day=1), use.day - timedelta(days=1))
         usage, charged = month_so_far(earlier)
         usage.append(rating.DayUsage(use.day, use.energy_wh, use.by_period))
-        return dict(rating.charge_for_day(self._gateway.tariffs[account.tariff], usage, charged))
+        return rating.charges_for_last_day(self._gateway.tariffs[account.tariff], usage, charged)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,10 +150,10 @@ class _DayUse:
 class _Registers:
     """A meter's register at instants, from the accepted reads around them; ``loose``: some lay far apart."""
 
-    def __init__(self, database: sqlite3.Connection, meter_id: str, modulus_wh: int | None) -> None:
+    def __init__(self, database: sqlite3.Connection, meter_id: str, limits: vee.Limits) -> None:
         self._database = database
         self._meter_id = meter_id
-        self.modulus_wh = modulus_wh
+        self.limits = limits
         self.loose = False
 
     def at(self, instant: datetime) -> int | None:
@@ -169,7 +167,7 @@ class _Registers:
             instant,
             vee.RegisterRead(before.at, before.energy_wh),
             vee.RegisterRead(after.at, after.energy_wh),
-            self.modulus_wh,
+            self.limits,
         )
 
     def between(self, start: datetime, end: datetime) -> int | None:
@@ -178,7 +176,7 @@ class _Registers:
         start_wh, end_wh = self.at(start), self.at(end)
         if start_wh is None or end_wh is None:
             return None
-        return vee.energy_between(start_wh, end_wh, self.modulus_wh)
+        return vee.register_delta(start_wh, end_wh, self.limits)
 
 
 def _summing_to(energy_wh: int, periods: list[tuple[str, int]]) -> tuple[tuple[str, int], ...]:

@@ -1,6 +1,7 @@
 """What the daemon's tasks share: settings, clock, store, links, the weather in force, and the signals between them."""
 
 import asyncio
+import contextlib
 import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -118,15 +119,20 @@ class Gateway:
     async def restore(self) -> None:
         """Take up what was known before the last stop: the latest instant on record and the weather in force."""
 
-        def stored(database: sqlite3.Connection) -> tuple[datetime | None, list[tuple[datetime, bytes]]]:
+        def stored(database: sqlite3.Connection) -> tuple[datetime | None, WeatherInForce]:
             known = records.state(database)
-            latest = known["heartbeat"][1] if "heartbeat" in known else None
-            found = [records.weather_document(database, kind.value) for kind in DocumentKind]
-            return latest, [document for document in found if document is not None]
+            return known["heartbeat"][1] if "heartbeat" in known else None, stored_weather(database)
 
-        self.latest_recorded, documents = await self.store.read(stored)
-        for received_at, body in documents:
-            try:
-                self.weather.take(parse_document(body, received_at))
-            except WeatherRejected:
-                continue  # an older version took it; the next document replaces it
+        self.latest_recorded, self.weather = await self.store.read(stored)
+
+
+def stored_weather(database: sqlite3.Connection, at: datetime | None = None) -> WeatherInForce:
+    """The weather that was in force, now or at a past instant, read again from the documents that were kept."""
+    weather = WeatherInForce()
+    for kind in DocumentKind:
+        document = records.weather_document(database, kind.value, at)
+        if document is not None:
+            received_at, body = document
+            with contextlib.suppress(WeatherRejected):  # an older version took it; the next document replaces it
+                weather.take(parse_document(body, received_at))
+    return weather

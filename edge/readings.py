@@ -8,13 +8,12 @@ import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 from itertools import groupby
 
 import structlog
 
 from edge.core import vee
-from edge.core.calendar import midnight_after
 from edge.gateway import Gateway
 from edge.store import customers, fleet, records
 from edge.store.fleet import StoredRead
@@ -47,6 +46,10 @@ class PolledMeter:
     def dead(self) -> bool:
         """Whether the last poll got no answer."""
         return self.failures > 0
+
+    def is_other(self, serial: str | None) -> bool:
+        """Whether a serial number tells that another meter answered."""
+        return self.serial is not None and serial not in (None, self.serial)
 
 
 @dataclass
@@ -128,8 +131,7 @@ class LinePoller:
         if readout.energy_import_wh is None:
             return
         new = vee.RegisterRead(now, readout.energy_import_wh)
-        wrong_serial = meter.serial is not None and readout.serial not in (None, meter.serial)
-        assessment = vee.validate(meter.last, new, meter.limits, wrong_serial=wrong_serial)
+        assessment = vee.validate(meter.last, new, meter.limits, now=now, wrong_serial=meter.is_other(readout.serial))
         flags = tuple(flag.value for flag in assessment.flags)
         self._batch.reads.append(
             StoredRead(
@@ -171,7 +173,7 @@ class LinePoller:
         following = (meter.due or now) + meter.every * rarer
         if following <= now:
             following = now + meter.every * rarer
-        meter.due = min(following, midnight_after(now, self._gateway.settings.zone))
+        meter.due = min(following, next_midnight(now, self._gateway.settings.zone))
 
     async def _flush(self) -> None:
         batch, self._batch = self._batch, _Batch()
@@ -221,6 +223,11 @@ def by_line(meters: Sequence[PolledMeter]) -> list[list[PolledMeter]]:
     """The meters grouped by the line they are on."""
     ordered = sorted(meters, key=lambda meter: meter.line)
     return [list(group) for _, group in groupby(ordered, key=lambda meter: meter.line)]
+
+
+def next_midnight(now: datetime, zone: tzinfo) -> datetime:
+    """The end of the civil day that ``now`` lies in."""
+    return vee.day_bounds(now.astimezone(zone).date(), zone)[1]
 
 
 def _loop_time() -> float:

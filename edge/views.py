@@ -2,16 +2,19 @@
 
 import sqlite3
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from edge.core.money import format_cents
-from edge.core.rating import Tariff, estimate_use_cents
+from edge.core.rating import DayUsage, Tariff, bill
+from edge.days import month_so_far
 from edge.facts import Circumstances, Rulebook, Switchgear
+from edge.gateway import stored_weather
 from edge.rulings import judge
 from edge.settings import Meter, Settings
 from edge.store import books, customers, fleet, records
 from edge.store.books import StatementLine
+from edge.store.customers import Account
 
 DAYS_LEFT_WINDOW = 7  # days left rest on the average of so many recent days, not on yesterday alone
 
@@ -115,8 +118,23 @@ def _not_yet_posted(
         start_wh, first = (start.energy_wh if start else read.energy_wh), account.first_day
     used_wh = max(0, read.energy_wh - start_wh)
     today = around.now.astimezone(around.zone).date()
-    days = max(0, (today - first).days)  # whole days whose customer charge is not posted either
-    return used_wh, estimate_use_cents(tariffs[account.tariff], today, used_wh, days)
+    return used_wh, _cost_of_use(database, account, tariffs[account.tariff], first, today, used_wh)
+
+
+def _cost_of_use(
+    database: sqlite3.Connection, account: Account, tariff: Tariff, first: date, today: date, used_wh: int
+) -> int:
+    """What use since ``first`` adds to the bill of today's month, in cents; a time-of-use tariff at its day's mean."""
+    month_start = today.replace(day=1)
+    usage, _ = month_so_far(books.days(database, account.account_id, month_start, today))
+    gap = max(0, (today - max(first, month_start)).days)
+    usage += [DayUsage(today - timedelta(days=back), 0) for back in range(gap, 0, -1)]
+    if tariff.time_of_use:
+        total_wh = sum(day.energy_wh for day in usage)
+        total_cents = bill(tariff, usage).total_cents if usage else 0
+        return used_wh * total_cents // total_wh if total_wh else 0
+    without = bill(tariff, [*usage, DayUsage(today, 0)]).total_cents
+    return bill(tariff, [*usage, DayUsage(today, used_wh)]).total_cents - without
 
 
 def _days_left(database: sqlite3.Connection, account_id: str, available_cents: int) -> int | None:
@@ -171,13 +189,12 @@ def status_view(database: sqlite3.Connection, settings: Settings) -> dict[str, A
     }
 
 
-def stored_circumstances(
-    database: sqlite3.Connection, settings: Settings, now: datetime, weather: Any
-) -> Circumstances:
+def stored_circumstances(database: sqlite3.Connection, settings: Settings, now: datetime) -> Circumstances:
     """The circumstances as the daemon last recorded them, for readers while it is away or in another process."""
     known = records.state(database)
     feed = known.get("payments_feed_seen_at")
     limits = settings.site.enforcement
+    weather = stored_weather(database)
     fresh = "heartbeat" in known and now - known["heartbeat"][1] < timedelta(minutes=5)
     return Circumstances(
         now=now,

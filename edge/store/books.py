@@ -6,10 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from edge.core.ledger import Transaction, entry_hash
+from edge.core.ledger import GENESIS_HASH, Transaction, arrears, entry_hash, prepaid
 from edge.store.engine import instant_of, instant_text
-
-GENESIS = "0" * 64  # what stands before the first entry of the chain
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,16 +19,6 @@ class Posted:
     balance_cents: int
 
 
-def prepaid(account_id: str) -> str:
-    """The ledger account that holds a customer's credit; a liability, so credit is negative there."""
-    return f"liabilities:prepaid:{account_id}"
-
-
-def arrears(account_id: str) -> str:
-    """The ledger account that holds a customer's carried debt."""
-    return f"assets:arrears:{account_id}"
-
-
 def _cents(database: sqlite3.Connection, ledger_account: str) -> int:
     row = database.execute("SELECT cents FROM balance WHERE ledger_account = ?", (ledger_account,)).fetchone()
     return int(row[0]) if row else 0
@@ -39,6 +27,16 @@ def _cents(database: sqlite3.Connection, ledger_account: str) -> int:
 def balance_cents(database: sqlite3.Connection, account_id: str) -> int:
     """The customer's posted prepaid balance; negative is debt."""
     return -_cents(database, prepaid(account_id))
+
+
+def balance_at(database: sqlite3.Connection, account_id: str, at: datetime) -> int:
+    """The customer's posted balance at a past instant."""
+    row = database.execute(
+        "SELECT -e.balance_after FROM ledger_entry e JOIN ledger_transaction t USING (transaction_id)"
+        " WHERE e.ledger_account = ? AND t.posted_at <= ? ORDER BY e.entry_id DESC LIMIT 1",
+        (prepaid(account_id), instant_text(at)),
+    ).fetchone()
+    return int(row[0]) if row else 0
 
 
 def arrears_cents(database: sqlite3.Connection, account_id: str) -> int:
@@ -53,7 +51,7 @@ def post(
     row = database.execute("SELECT max(transaction_id) FROM ledger_transaction").fetchone()
     transaction_id = (row[0] or 0) + 1
     last = database.execute("SELECT entry_id, entry_hash FROM ledger_entry ORDER BY entry_id DESC LIMIT 1").fetchone()
-    entry_id, previous_hash = last or (0, GENESIS)
+    entry_id, previous_hash = last or (0, GENESIS_HASH)
     head = (
         transaction.kind,
         transaction.account_id,
@@ -156,6 +154,7 @@ class ClosedDay:
     end_register_wh: int
     energy_wh: int
     estimated: bool
+    by_period: tuple[tuple[str, int], ...]
     charges: Mapping[str, int]
     charge_cents: int
     balance_cents: int
@@ -163,13 +162,13 @@ class ClosedDay:
 
 
 _DAY = (
-    "SELECT account_id, day, meter_id, start_register_wh, end_register_wh, energy_wh, estimated, charges,"
+    "SELECT account_id, day, meter_id, start_register_wh, end_register_wh, energy_wh, estimated, by_period, charges,"
     " charge_cents, balance_cents, closed_at FROM day"
 )
 
 
-def _day(row: tuple[str, str, str, int, int, int, int, str, int, int, str]) -> ClosedDay:
-    account_id, day, meter_id, start, end, energy, estimated, charges, cents, balance, closed_at = row
+def _day(row: tuple[str, str, str, int, int, int, int, str, str, int, int, str]) -> ClosedDay:
+    account_id, day, meter_id, start, end, energy, estimated, periods, charges, cents, balance, closed_at = row
     return ClosedDay(
         account_id,
         date.fromisoformat(day),
@@ -178,6 +177,7 @@ def _day(row: tuple[str, str, str, int, int, int, int, str, int, int, str]) -> C
         end,
         energy,
         bool(estimated),
+        tuple((name, energy_wh) for name, energy_wh in json.loads(periods)),
         json.loads(charges),
         cents,
         balance,
@@ -188,7 +188,7 @@ def _day(row: tuple[str, str, str, int, int, int, int, str, int, int, str]) -> C
 def add_day(database: sqlite3.Connection, day: ClosedDay) -> None:
     """Record a closed day. Raises sqlite3.IntegrityError when it was closed before."""
     database.execute(
-        "INSERT INTO day VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO day VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             day.account_id,
             day.day.isoformat(),
@@ -197,6 +197,7 @@ def add_day(database: sqlite3.Connection, day: ClosedDay) -> None:
             day.end_register_wh,
             day.energy_wh,
             int(day.estimated),
+            json.dumps(day.by_period),
             json.dumps(dict(day.charges)),
             day.charge_cents,
             day.balance_cents,
@@ -276,7 +277,7 @@ def audit(database: sqlite3.Connection) -> Iterator[str]:
     """Recompute sums, balances and the hash chain; one sentence a problem, the first bad entry named."""
     running: dict[str, int] = {}
     sums: dict[int, int] = {}
-    previous_hash = GENESIS
+    previous_hash = GENESIS_HASH
     expected_id = 1
     for row in database.execute(_CHAIN):
         *fields, stored_hash = row

@@ -94,11 +94,13 @@ class RelayChange:
     order_id: int | None
 
 
-def relay_change(database: sqlite3.Connection, meter_id: str) -> RelayChange | None:
-    """The last observed change of a meter's relay, or None when it was never seen."""
+def relay_change(database: sqlite3.Connection, meter_id: str, at: datetime | None = None) -> RelayChange | None:
+    """The last observed change of a meter's relay, now or at a past instant; None when it was never seen."""
+    until = "" if at is None else " AND at <= ?"
     row = database.execute(
-        "SELECT at, relay, cause, order_id FROM relay_change WHERE meter_id = ? ORDER BY change_id DESC LIMIT 1",
-        (meter_id,),
+        "SELECT at, relay, cause, order_id FROM relay_change"
+        f" WHERE meter_id = ?{until} ORDER BY change_id DESC LIMIT 1",
+        (meter_id,) if at is None else (meter_id, instant_text(at)),
     ).fetchone()
     return RelayChange(instant_of(row[0]), row[1], row[2], row[3]) if row else None
 
@@ -210,3 +212,17 @@ def disconnects_sent_since(database: sqlite3.Connection, since: datetime) -> int
         (instant_text(since),),
     ).fetchone()
     return int(row[0])
+
+
+def journal(
+    database: sqlite3.Connection, meter_id: str, at: datetime | None = None
+) -> list[tuple[str, str, datetime, str]]:
+    """The steps of a meter's newest order, now or at a past instant: (action, state, when, detail)."""
+    until = "9999" if at is None else instant_text(at)
+    rows = database.execute(
+        "SELECT o.action, e.state, e.at, e.detail FROM switch_event e JOIN switch_order o USING (order_id)"
+        " WHERE o.order_id = (SELECT max(order_id) FROM switch_order JOIN switch_event USING (order_id)"
+        " WHERE meter_id = ? AND at <= ?) AND e.at <= ? ORDER BY e.event_id",
+        (meter_id, until, until),
+    )
+    return [(action, state, instant_of(when), detail) for action, state, when, detail in rows]

@@ -105,6 +105,7 @@ CREATE TABLE day (
     end_register_wh   INTEGER NOT NULL,
     energy_wh         INTEGER NOT NULL CHECK (energy_wh >= 0),
     estimated         INTEGER NOT NULL CHECK (estimated IN (0, 1)),
+    by_period         TEXT NOT NULL,
     charges           TEXT NOT NULL,
     charge_cents      INTEGER NOT NULL,
     balance_cents     INTEGER NOT NULL,

@@ -1,0 +1,445 @@
+"""``ami-edge``: the daemon and its verbs for field technicians and auditors.
+
+Reading verbs open the database read-only, with or without the daemon; verbs that change something ask the daemon over
+its socket. Heavy imports stay inside the verbs, so that ``ami-edge status`` answers at once.
+"""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edge import __version__
+from edge.console import Failure, hoist_common_options, print_json, print_record, print_table
+
+if TYPE_CHECKING:
+    import sqlite3
+    from datetime import datetime
+
+    from edge.catalog import Catalog
+    from edge.settings import Settings
+
+COMMON = "Accepted before and after every verb: --config FILE, --state-dir DIR, --json."
+NAME = {"help_option_names": ["-h", "--help"]}
+
+app = typer.Typer(
+    name="ami-edge",
+    help="Prepaid electricity at the edge: the daemon and its tools.",
+    no_args_is_help=True,
+    context_settings=NAME,
+    epilog=COMMON,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+meter_app = typer.Typer(help="One meter.", no_args_is_help=True, epilog=COMMON)
+account_app = typer.Typer(help="One account.", no_args_is_help=True, epilog=COMMON)
+whatif_app = typer.Typer(help="The rules on given facts; no state is touched.", no_args_is_help=True, epilog=COMMON)
+app.add_typer(meter_app, name="meter")
+app.add_typer(account_app, name="account")
+app.add_typer(whatif_app, name="whatif")
+
+
+class Common:
+    """The options that every verb takes."""
+
+    config: Path | None = None
+    state_dir: Path | None = None
+    json: bool = False
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"ami-edge {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common_options(
+    config: Annotated[Path | None, typer.Option(help="The site's edge.toml.")] = None,
+    state_dir: Annotated[Path | None, typer.Option(help="Where the gateway's database and socket live.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+    version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True)] = False,  # noqa: ARG001
+) -> None:
+    """Prepaid electricity at the edge: the daemon and its tools."""
+    Common.config, Common.state_dir, Common.json = config, state_dir, json
+
+
+def main() -> None:
+    """Entry point of ``ami-edge``."""
+    try:
+        app(args=hoist_common_options(sys.argv[1:]), prog_name="ami-edge")
+    except Failure as failure:
+        for sentence in failure.sentences:
+            print(sentence, file=sys.stderr)
+        sys.exit(failure.code)
+
+
+# What verbs need.
+
+
+def _settings() -> "Settings":
+    from edge.settings import ConfigError, load_settings
+
+    try:
+        return load_settings(Common.config, Common.state_dir)
+    except ConfigError as problem:
+        raise Failure(2, *problem.faults) from None
+
+
+def _catalog(settings: "Settings") -> "Catalog":
+    from edge.catalog import load_catalog
+    from edge.settings import ConfigError
+
+    try:
+        return load_catalog(settings)
+    except ConfigError as problem:
+        raise Failure(2, *problem.faults) from None
+
+
+def _database(settings: "Settings") -> "sqlite3.Connection":
+    from edge.store.engine import StoreError, open_for_reading
+
+    try:
+        return open_for_reading(settings.database)
+    except StoreError as problem:
+        raise Failure(1, str(problem)) from None
+
+
+def _ask_daemon(settings: "Settings", method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    """What the daemon answers. Raises Failure 3 when it cannot be reached, 1 when it refuses, 2 for bad input."""
+    import httpx
+
+    try:
+        with httpx.Client(transport=httpx.HTTPTransport(uds=str(settings.socket)), timeout=30) as client:
+            answer = client.request(method, f"http://ami-edge{path}", json=body)
+    except httpx.TransportError:
+        raise Failure(
+            3,
+            f"the daemon cannot be reached at {settings.socket}: start it with 'ami-edge run', or name its --state-dir",
+        ) from None
+    if answer.is_success:
+        found: dict[str, Any] = answer.json()
+        return found
+    detail = (
+        answer.json().get("detail", answer.text) if "json" in answer.headers.get("content-type", "") else answer.text
+    )
+    if isinstance(detail, list):
+        detail = "; ".join(f"{'.'.join(map(str, fault['loc'][1:]))} - {fault['msg']}" for fault in detail)
+    raise Failure(2 if answer.status_code == 422 else 1, str(detail))
+
+
+def _now() -> "datetime":
+    from edge.clock import SystemClock
+
+    return SystemClock().now()
+
+
+# The daemon and its configuration.
+
+
+@app.command(epilog=COMMON)
+def run() -> None:
+    """Run the daemon in the foreground."""
+    from edge.main import run_daemon
+    from edge.store.engine import StoreError
+
+    settings = _settings()
+    catalog = _catalog(settings)
+    try:
+        run_daemon(settings, catalog)
+    except StoreError as problem:
+        raise Failure(1, str(problem)) from None
+
+
+@app.command("check-config", epilog=COMMON)
+def check_config() -> None:
+    """Validate all configuration; every fault is named with file and key."""
+    from edge.catalog import load_catalog
+    from edge.settings import ConfigError, load_settings
+
+    errors: tuple[str, ...] = ()
+    try:
+        settings = load_settings(Common.config, Common.state_dir)
+        load_catalog(settings)
+    except ConfigError as problem:
+        errors = problem.faults
+    if Common.json:
+        print_json({"ok": not errors, "errors": list(errors)})
+    elif not errors:
+        print(f"{settings.config_file}: all configuration is good")
+    if errors:
+        raise Failure(2, *(() if Common.json else errors))
+
+
+@app.command(epilog=COMMON)
+def status() -> None:
+    """The daemon, its clock, broker and feeds, and counts."""
+    from edge import views
+
+    settings = _settings()
+    with _database(settings) as database:
+        view = {
+            "daemon": "running" if _daemon_answers(settings) else "stopped",
+            **views.status_view(database, settings),
+        }
+    _print_one(view)
+
+
+def _daemon_answers(settings: "Settings") -> bool:
+    import socket
+
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(settings.socket))
+        except OSError:
+            return False
+    return True
+
+
+# Meters.
+
+
+@app.command(epilog=COMMON)
+def meters() -> None:
+    """The inventory, with each meter's last read, relay and link."""
+    from edge import views
+
+    settings = _settings()
+    with _database(settings) as database:
+        rows = [views.meter_view(database, meter, settings) for meter in settings.site.meters]
+    columns = ("meter_id", "profile", "account_id", "relay", "energy_import_wh", "power_w", "last_read_at", "link")
+    _print_many(rows, columns)
+
+
+@meter_app.command("show", epilog=COMMON)
+def meter_show(meter_id: Annotated[str, typer.Argument(metavar="ID")]) -> None:
+    """One meter with all that is known of it."""
+    from edge import views
+
+    settings = _settings()
+    with _database(settings) as database:
+        wanted = _meter_id(database, settings, meter_id)
+        meter = next(meter for meter in settings.site.meters if meter.id == wanted)
+        _print_one(views.meter_view(database, meter, settings))
+
+
+@meter_app.command("read", epilog=COMMON)
+def meter_read(meter_id: Annotated[str, typer.Argument(metavar="ID")]) -> None:
+    """Read a meter now, through the daemon."""
+    settings = _settings()
+    _print_one(_ask_daemon(settings, "POST", f"/v1/meters/{meter_id}/read"))
+
+
+def _meter_id(database: "sqlite3.Connection", settings: "Settings", given: str) -> str:
+    """The meter of an id, or the meter that serves the account of that id."""
+    from edge.store import customers
+
+    if any(meter.id == given for meter in settings.site.meters):
+        return given
+    account = customers.account(database, given)
+    if account is None:
+        raise Failure(1, f"there is no meter {given}; 'ami-edge meters' lists them")
+    return account.meter_id
+
+
+# Accounts.
+
+
+@app.command(epilog=COMMON)
+def accounts() -> None:
+    """All accounts with balance, days left and state."""
+    from edge.store import customers
+
+    settings = _settings()
+    catalog = _catalog(settings)
+    with _database(settings) as database:
+        rows = [_account_view(database, settings, catalog, row.account_id) for row in customers.accounts(database)]
+    columns = ("account_id", "meter_id", "balance", "available", "arrears", "days_left", "state", "amount_to_reconnect")
+    _print_many(rows, columns)
+
+
+@account_app.command("show", epilog=COMMON)
+def account_show(account_id: Annotated[str, typer.Argument(metavar="ID")]) -> None:
+    """One account: balance, what is available, days left, holds, and what a reconnect takes."""
+    settings = _settings()
+    catalog = _catalog(settings)
+    with _database(settings) as database:
+        _print_one(_account_view(database, settings, catalog, _account_id(database, account_id)))
+
+
+def _account_view(
+    database: "sqlite3.Connection", settings: "Settings", catalog: "Catalog", account_id: str
+) -> dict[str, Any]:
+    from edge import views
+    from edge.daemon import switchgear_of
+
+    around = views.stored_circumstances(database, settings, _now())
+    return views.account_view(
+        database, account_id, catalog.rulebook, switchgear_of(settings, catalog), catalog.tariffs, around, settings
+    )
+
+
+def _account_id(database: "sqlite3.Connection", given: str) -> str:
+    """The account of an id, or the account that the meter of that id serves."""
+    from edge.store import customers
+
+    account = customers.account(database, given) or customers.account_of_meter(database, given)
+    if account is None:
+        raise Failure(1, f"there is no account {given}; 'ami-edge accounts' lists them")
+    return account.account_id
+
+
+@app.command(epilog=COMMON)
+def enroll(file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV with a header, or TOML.")]) -> None:
+    """Enrol accounts; each row is accepted or refused with the reason."""
+    settings = _settings()
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except OSError as problem:
+        raise Failure(2, f"{file}: cannot be read: {problem.strerror}") from None
+    except UnicodeDecodeError:
+        raise Failure(2, f"{file}: is not UTF-8 text") from None
+    answer = _ask_daemon(settings, "POST", "/v1/enrolments", {"name": file.name, "text": text})
+    if Common.json:
+        print_json(answer)
+    else:
+        print(f"enrolled {len(answer['accepted'])}: {', '.join(answer['accepted']) or 'nobody'}")
+        for refusal in answer["refused"]:
+            print(f"refused: {refusal['reason']}")
+    if answer["refused"]:
+        raise Failure(1, f"{len(answer['refused'])} of the rows were refused; the others are enrolled")
+
+
+@app.command(epilog=COMMON)
+def pay(
+    account_id: Annotated[str, typer.Argument(metavar="ID")],
+    amount: Annotated[str, typer.Argument(help="Dollars and cents, such as 25.00.")],
+    payment_id: Annotated[str, typer.Option(help="The payment's own id: the same id again posts nothing.")],
+    channel: Annotated[str, typer.Option(help="Where it was taken.")] = "field",
+    source: Annotated[str, typer.Option(help="Whose money it is: customer, LIHEAP, ...")] = "customer",
+) -> None:
+    """Take a payment in the field; idempotent on the payment id."""
+    from edge.core.money import parse_cents
+
+    settings = _settings()
+    try:
+        parse_cents(amount)
+    except ValueError as problem:
+        raise Failure(2, f"payment {payment_id}: {problem}") from None
+    body = {
+        "payment_id": payment_id,
+        "account_id": account_id,
+        "amount": amount,
+        "channel": channel,
+        "source": source,
+    }
+    _print_one(_ask_daemon(settings, "POST", "/v1/payments", body))
+
+
+@app.command(epilog=COMMON)
+def ledger(account_id: Annotated[str, typer.Argument(metavar="ID")]) -> None:
+    """An account's postings with the balance after each."""
+    from edge import views
+    from edge.store import books
+
+    settings = _settings()
+    with _database(settings) as database:
+        lines = books.statement(database, _account_id(database, account_id))
+    columns = ("entry_id", "posted_at", "day", "kind", "amount", "balance", "ref", "estimated")
+    _print_many(views.ledger_view(lines, settings), columns)
+
+
+@app.command(epilog=COMMON)
+def why(
+    account_id: Annotated[str, typer.Argument(metavar="ID")],
+    at: Annotated[str | None, typer.Option(help="A past instant, such as 2026-10-14T09:00:00-05:00.")] = None,
+) -> None:
+    """Why this account is or is not cut now, or was at a past time."""
+    from edge.explain import why_now, why_then
+
+    settings = _settings()
+    catalog = _catalog(settings)
+    with _database(settings) as database:
+        wanted = _account_id(database, account_id)
+        if at is None:
+            answer = why_now(database, wanted, settings, catalog, _now())
+        else:
+            answer = why_then(database, wanted, settings, _instant(at, "--at"))
+    if Common.json:
+        print_json(answer)
+    else:
+        _print_why(answer)
+
+
+def _print_why(answer: dict[str, Any]) -> None:
+    print(f"{answer['account_id']}  balance {answer['balance']}  relay {answer['relay']}  at {answer['decided_at']}")
+    print(f"decision: {answer['action']}")
+    if answer["blocks"]:
+        print("a disconnect is held back by:")
+        for block in answer["blocks"]:
+            print(f"  {block['code']:<24}{block['text']}\n  {'':<24}({block['source']})")
+    if answer["next_possible_disconnect"]:
+        print(f"next possible disconnect: {answer['next_possible_disconnect']}")
+    if answer["amount_to_reconnect"]:
+        print(f"a payment of {answer['amount_to_reconnect']} reconnects")
+    for event in answer["last_command"]:
+        print(f"command {event['action']} {event['state']} at {event['at']} {event['detail']}".rstrip())
+
+
+def _instant(text: str, name: str) -> "datetime":
+    from datetime import datetime
+
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        raise Failure(2, f"{name} - {text!r} is not a time such as 2026-10-14T09:00:00-05:00") from None
+    if instant.tzinfo is None:
+        raise Failure(2, f"{name} - {text!r} has no offset from UTC")
+    return instant
+
+
+@app.command(epilog=COMMON)
+def verify() -> None:
+    """Recompute ledger sums, balances, the hash chain, closed days and the command journal."""
+    from edge.store import books
+
+    settings = _settings()
+    with _database(settings) as database:
+        problems = list(books.audit(database))
+        accounts_count, entries = books.counts(database)
+    view = {"ok": not problems, "accounts": accounts_count, "entries": entries, "problems": problems}
+    if Common.json:
+        print_json(view)
+    else:
+        print(
+            f"{'the books are good' if not problems else 'the books do not fit'}: {accounts_count} accounts, {entries} entries"
+        )
+    if problems:
+        raise Failure(1, *(() if Common.json else problems))
+
+
+# The rules on given facts.
+
+
+@whatif_app.command("decide", epilog=COMMON)
+def whatif_decide(
+    case: Annotated[str, typer.Option("--case", metavar="FILE", help="A case, - for stdin.")],
+    jsonl: Annotated[bool, typer.Option("--jsonl", help="One case a line in, one answer a line out.")] = False,
+    overrides: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key.")] = None,
+) -> None:
+    """Decide a case: facts in, action, blocks and next times out."""
+    from edge.whatif_cli import decide_file
+
+    sys.exit(decide_file(case, jsonl, overrides or []))
+
+
+# Output.
+
+
+def _print_one(view: dict[str, Any]) -> None:
+    print_json(view) if Common.json else print_record(view)
+
+
+def _print_many(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> None:
+    print_json(rows) if Common.json else print_table(rows, columns)
