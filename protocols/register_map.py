@@ -59,7 +59,6 @@ class RegisterMap:
             block = Block(table=serial.table, address=serial.address, count=WORDS[serial.type])
             self._serial = _block_reader(block, {SERIAL_POINT: serial})
         relay = profile.relay.read if profile.relay else None
-        self._relay_words = profile.relay.channels if profile.relay else 0
         self._relay_states = {raw: RelayState(state) for state, raw in relay.values.items()} if relay else {}
 
     def decode(
@@ -80,9 +79,21 @@ class RegisterMap:
 
         Raises LinkGarbled where the answer is too short. (Coils come in whole bytes: more may follow.)
         """
-        if len(relay) < self._relay_words:
-            raise LinkGarbled(f"the answer has {len(relay)} relay values where {self._relay_words} were asked")
+        if len(relay) <= channel:
+            raise LinkGarbled(f"the answer has {len(relay)} relay values and none for channel {channel}")
         return self._relay_states.get(relay[channel], RelayState.UNKNOWN)
+
+    def relay_block(self, channel: int = 0) -> Block | None:
+        """What to read for the switch's state: of a board, the groups of eight up to the channel's, so that boards of
+        8, 16, 30 or 32 relays all answer. None: the profile has no switch. Raises ValueError for a channel it lacks.
+        """
+        relay = self.profile.relay
+        if relay is None or relay.read is None:
+            return None
+        if not 0 <= channel < relay.channels:
+            raise ValueError(f"profile {self.profile.id} has relay channels 0 to {relay.channels - 1}, not {channel}")
+        count = min(relay.channels, (channel // 8 + 1) * 8)
+        return Block(table=relay.read.table, address=relay.read.address, count=count)
 
     def serial(self, identity: Words) -> str:
         """The serial number from the identity block. Raises LinkGarbled."""
