@@ -98,7 +98,10 @@ def _instant(text: str, zone: tzinfo) -> datetime:
 
 
 def _intervals(rows: Sequence[_Row], zone: tzinfo) -> dict[date, tuple[str, list[tuple[datetime, int]]]]:
-    """The first row's place and the intervals (start in UTC, Wh) of each civil day. A wall-clock time that comes twice is, the second time, the later."""
+    """The first row's place and the intervals (start in UTC, Wh) of each civil day.
+
+    A wall-clock time without offset that comes twice is, the second time, the later.
+    """
     found: dict[date, tuple[str, list[tuple[datetime, int]]]] = {}
     seen: set[datetime] = set()
     faults: list[str] = []
@@ -144,21 +147,30 @@ def read_usage(path: Path, tariff: Tariff, zone: tzinfo) -> list[DayUsage]:
     tariff prices that day by time of use.
     """
     heading, rows = _rows(path, [("day", "kwh"), ("start", "kwh")])
+    daily = _daily(rows) if heading[0] == "day" else {}
+    intervals = _intervals(rows, zone) if heading[0] == "start" else {}
     usage: list[DayUsage] = []
-    where = path.name
-    try:
-        if heading[0] == "day":
-            for day, (where, energy_wh) in sorted(_daily(rows).items()):
-                if tariff.version(day).season(day).periods:
-                    raise ValueError(f"tariff {tariff.name} prices {day} by time of use: give columns start,kwh")
-                usage.append(DayUsage(day, energy_wh))
-        else:
-            for day, (where, intervals) in sorted(_intervals(rows, zone).items()):
-                periods = rating.by_period(tariff, day, intervals, zone)
-                usage.append(DayUsage(day, sum(energy_wh for _, energy_wh in intervals), periods))
-    except ValueError as problem:
-        raise UsageError([f"{where}: {problem}"]) from None
+    for day in sorted(daily or intervals):
+        place = daily[day][0] if daily else intervals[day][0]
+        try:
+            if daily:
+                usage.append(_whole_day(tariff, day, daily[day][1]))
+            else:
+                usage.append(_day_of_intervals(tariff, day, intervals[day][1], zone))
+        except ValueError as problem:
+            raise UsageError([f"{place}: {problem}"]) from None
     return usage
+
+
+def _whole_day(tariff: Tariff, day: date, energy_wh: int) -> DayUsage:
+    if tariff.version(day).season(day).periods:
+        raise ValueError(f"tariff {tariff.name} prices {day} by time of use: give columns start,kwh")
+    return DayUsage(day, energy_wh)
+
+
+def _day_of_intervals(tariff: Tariff, day: date, intervals: Sequence[tuple[datetime, int]], zone: tzinfo) -> DayUsage:
+    periods = rating.by_period(tariff, day, intervals, zone)
+    return DayUsage(day, sum(energy_wh for _, energy_wh in intervals), periods)
 
 
 def rate(tariff: Tariff, usage_file: Path, zone: tzinfo) -> dict[str, object]:
