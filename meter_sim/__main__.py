@@ -76,6 +76,8 @@ def run(
 
     if ready_file is not None and not ready_file.absolute().parent.is_dir():
         _fail(2, f"--ready-file {ready_file}: there is no directory {ready_file.absolute().parent}")
+    if ready_file is not None and ready_file.is_dir():
+        _fail(2, f"--ready-file {ready_file}: is a directory; name a file")
     profiles = _profiles()
     try:
         feeder, name = _chosen_feeder(config, profile, count, profiles)
@@ -159,7 +161,7 @@ async def _serve(feeder: "Feeder", profiles: "dict[str, Profile]", ready_file: P
     if ready_file is not None:
         ready_file.unlink(missing_ok=True)  # an old one would tell who waits for it what is not so any more
     brokers = sorted({f"{line.host}:{line.port or 1883}" for line in feeder.lines if line.transport == "mqtt"})
-    note = f"waiting for the broker at {' and '.join(brokers)}; the other meters serve already"
+    note = f"waiting for the broker at {' and '.join(brokers)}; Modbus meters, where there are any, serve already"
     waiting = loop.call_later(_WAITING_IS_WORTH_TELLING_S, _tell, note) if brokers else None
     try:
         async with running_feeder(feeder, profiles=profiles, now=clock.now, pause=pause) as running:
