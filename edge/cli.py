@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edge import __version__
-from edge.console import Failure, hoist_common_options, print_json, print_record, print_table
+from edge import cli_context as context
+from edge.cli_context import COMMON, Common
+from edge.cli_whatif import whatif_app
+from edge.console import Failure, hoist_common_options, print_json
 
 if TYPE_CHECKING:
     import sqlite3
@@ -20,7 +23,6 @@ if TYPE_CHECKING:
     from edge.catalog import Catalog
     from edge.settings import Settings
 
-COMMON = "Accepted before and after every verb: --config FILE, --state-dir DIR, --json."
 NAME = {"help_option_names": ["-h", "--help"]}
 
 app = typer.Typer(
@@ -34,18 +36,9 @@ app = typer.Typer(
 )
 meter_app = typer.Typer(help="One meter.", no_args_is_help=True, epilog=COMMON)
 account_app = typer.Typer(help="One account.", no_args_is_help=True, epilog=COMMON)
-whatif_app = typer.Typer(help="The rules on given facts; no state is touched.", no_args_is_help=True, epilog=COMMON)
 app.add_typer(meter_app, name="meter")
 app.add_typer(account_app, name="account")
 app.add_typer(whatif_app, name="whatif")
-
-
-class Common:
-    """The options that every verb takes."""
-
-    config: Path | None = None
-    state_dir: Path | None = None
-    json: bool = False
 
 
 def _print_version(wanted: bool) -> None:
@@ -75,66 +68,6 @@ def main() -> None:
         sys.exit(failure.code)
 
 
-# What verbs need.
-
-
-def _settings() -> "Settings":
-    from edge.settings import ConfigError, load_settings
-
-    try:
-        return load_settings(Common.config, Common.state_dir)
-    except ConfigError as problem:
-        raise Failure(2, *problem.faults) from None
-
-
-def _catalog(settings: "Settings") -> "Catalog":
-    from edge.catalog import load_catalog
-    from edge.settings import ConfigError
-
-    try:
-        return load_catalog(settings)
-    except ConfigError as problem:
-        raise Failure(2, *problem.faults) from None
-
-
-def _database(settings: "Settings") -> "sqlite3.Connection":
-    from edge.store.engine import StoreError, open_for_reading
-
-    try:
-        return open_for_reading(settings.database)
-    except StoreError as problem:
-        raise Failure(1, str(problem)) from None
-
-
-def _ask_daemon(settings: "Settings", method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-    """What the daemon answers. Raises Failure 3 when it cannot be reached, 1 when it refuses, 2 for bad input."""
-    import httpx
-
-    try:
-        with httpx.Client(transport=httpx.HTTPTransport(uds=str(settings.socket)), timeout=30) as client:
-            answer = client.request(method, f"http://ami-edge{path}", json=body)
-    except httpx.TransportError:
-        raise Failure(
-            3,
-            f"the daemon cannot be reached at {settings.socket}: start it with 'ami-edge run', or name its --state-dir",
-        ) from None
-    if answer.is_success:
-        found: dict[str, Any] = answer.json()
-        return found
-    detail = (
-        answer.json().get("detail", answer.text) if "json" in answer.headers.get("content-type", "") else answer.text
-    )
-    if isinstance(detail, list):
-        detail = "; ".join(f"{'.'.join(map(str, fault['loc'][1:]))} - {fault['msg']}" for fault in detail)
-    raise Failure(2 if answer.status_code == 422 else 1, str(detail))
-
-
-def _now() -> "datetime":
-    from edge.clock import SystemClock
-
-    return SystemClock().now()
-
-
 # The daemon and its configuration.
 
 
@@ -144,8 +77,8 @@ def run() -> None:
     from edge.main import run_daemon
     from edge.store.engine import StoreError
 
-    settings = _settings()
-    catalog = _catalog(settings)
+    settings = context.settings()
+    catalog = context.catalog(settings)
     try:
         run_daemon(settings, catalog)
     except StoreError as problem:
@@ -177,13 +110,13 @@ def status() -> None:
     """The daemon, its clock, broker and feeds, and counts."""
     from edge import views
 
-    settings = _settings()
-    with _database(settings) as database:
+    settings = context.settings()
+    with context.database(settings) as database:
         view = {
             "daemon": "running" if _daemon_answers(settings) else "stopped",
             **views.status_view(database, settings),
         }
-    _print_one(view)
+    context.print_one(view)
 
 
 def _daemon_answers(settings: "Settings") -> bool:
@@ -205,11 +138,11 @@ def meters() -> None:
     """The inventory, with each meter's last read, relay and link."""
     from edge import views
 
-    settings = _settings()
-    with _database(settings) as database:
+    settings = context.settings()
+    with context.database(settings) as database:
         rows = [views.meter_view(database, meter, settings) for meter in settings.site.meters]
     columns = ("meter_id", "profile", "account_id", "relay", "energy_import_wh", "power_w", "last_read_at", "link")
-    _print_many(rows, columns)
+    context.print_many(rows, columns)
 
 
 @meter_app.command("show", epilog=COMMON)
@@ -217,18 +150,18 @@ def meter_show(meter_id: Annotated[str, typer.Argument(metavar="ID")]) -> None:
     """One meter with all that is known of it."""
     from edge import views
 
-    settings = _settings()
-    with _database(settings) as database:
+    settings = context.settings()
+    with context.database(settings) as database:
         wanted = _meter_id(database, settings, meter_id)
         meter = next(meter for meter in settings.site.meters if meter.id == wanted)
-        _print_one(views.meter_view(database, meter, settings))
+        context.print_one(views.meter_view(database, meter, settings))
 
 
 @meter_app.command("read", epilog=COMMON)
 def meter_read(meter_id: Annotated[str, typer.Argument(metavar="ID")]) -> None:
     """Read a meter now, through the daemon."""
-    settings = _settings()
-    _print_one(_ask_daemon(settings, "POST", f"/v1/meters/{meter_id}/read"))
+    settings = context.settings()
+    context.print_one(context.ask_daemon(settings, "POST", f"/v1/meters/{meter_id}/read"))
 
 
 def _meter_id(database: "sqlite3.Connection", settings: "Settings", given: str) -> str:
@@ -251,21 +184,21 @@ def accounts() -> None:
     """All accounts with balance, days left and state."""
     from edge.store import customers
 
-    settings = _settings()
-    catalog = _catalog(settings)
-    with _database(settings) as database:
+    settings = context.settings()
+    catalog = context.catalog(settings)
+    with context.database(settings) as database:
         rows = [_account_view(database, settings, catalog, row.account_id) for row in customers.accounts(database)]
     columns = ("account_id", "meter_id", "balance", "available", "arrears", "days_left", "state", "amount_to_reconnect")
-    _print_many(rows, columns)
+    context.print_many(rows, columns)
 
 
 @account_app.command("show", epilog=COMMON)
 def account_show(account_id: Annotated[str, typer.Argument(metavar="ID")]) -> None:
     """One account: balance, what is available, days left, holds, and what a reconnect takes."""
-    settings = _settings()
-    catalog = _catalog(settings)
-    with _database(settings) as database:
-        _print_one(_account_view(database, settings, catalog, _account_id(database, account_id)))
+    settings = context.settings()
+    catalog = context.catalog(settings)
+    with context.database(settings) as database:
+        context.print_one(_account_view(database, settings, catalog, _account_id(database, account_id)))
 
 
 def _account_view(
@@ -274,7 +207,7 @@ def _account_view(
     from edge import views
     from edge.daemon import switchgear_of
 
-    around = views.stored_circumstances(database, settings, _now())
+    around = views.stored_circumstances(database, settings, context.now())
     return views.account_view(
         database, account_id, catalog.rulebook, switchgear_of(settings, catalog), catalog.tariffs, around, settings
     )
@@ -293,14 +226,14 @@ def _account_id(database: "sqlite3.Connection", given: str) -> str:
 @app.command(epilog=COMMON)
 def enroll(file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV with a header, or TOML.")]) -> None:
     """Enrol accounts; each row is accepted or refused with the reason."""
-    settings = _settings()
+    settings = context.settings()
     try:
         text = file.read_text(encoding="utf-8-sig")
     except OSError as problem:
         raise Failure(2, f"{file}: cannot be read: {problem.strerror}") from None
     except UnicodeDecodeError:
         raise Failure(2, f"{file}: is not UTF-8 text") from None
-    answer = _ask_daemon(settings, "POST", "/v1/enrolments", {"name": file.name, "text": text})
+    answer = context.ask_daemon(settings, "POST", "/v1/enrolments", {"name": file.name, "text": text})
     if Common.json:
         print_json(answer)
     else:
@@ -322,7 +255,7 @@ def pay(
     """Take a payment in the field; idempotent on the payment id."""
     from edge.core.money import parse_cents
 
-    settings = _settings()
+    settings = context.settings()
     try:
         parse_cents(amount)
     except ValueError as problem:
@@ -334,7 +267,7 @@ def pay(
         "channel": channel,
         "source": source,
     }
-    _print_one(_ask_daemon(settings, "POST", "/v1/payments", body))
+    context.print_one(context.ask_daemon(settings, "POST", "/v1/payments", body))
 
 
 @app.command(epilog=COMMON)
@@ -343,11 +276,11 @@ def ledger(account_id: Annotated[str, typer.Argument(metavar="ID")]) -> None:
     from edge import views
     from edge.store import books
 
-    settings = _settings()
-    with _database(settings) as database:
+    settings = context.settings()
+    with context.database(settings) as database:
         lines = books.statement(database, _account_id(database, account_id))
     columns = ("entry_id", "posted_at", "day", "kind", "amount", "balance", "ref", "estimated")
-    _print_many(views.ledger_view(lines, settings), columns)
+    context.print_many(views.ledger_view(lines, settings), columns)
 
 
 @app.command(epilog=COMMON)
@@ -358,12 +291,12 @@ def why(
     """Why this account is or is not cut now, or was at a past time."""
     from edge.explain import why_now, why_then
 
-    settings = _settings()
-    catalog = _catalog(settings)
-    with _database(settings) as database:
+    settings = context.settings()
+    catalog = context.catalog(settings)
+    with context.database(settings) as database:
         wanted = _account_id(database, account_id)
         if at is None:
-            answer = why_now(database, wanted, settings, catalog, _now())
+            answer = why_now(database, wanted, settings, catalog, context.now())
         else:
             answer = why_then(database, wanted, settings, _instant(at, "--at"))
     if Common.json:
@@ -404,42 +337,15 @@ def verify() -> None:
     """Recompute ledger sums, balances, the hash chain, closed days and the command journal."""
     from edge.store import books
 
-    settings = _settings()
-    with _database(settings) as database:
+    settings = context.settings()
+    with context.database(settings) as database:
         problems = list(books.audit(database))
         accounts_count, entries = books.counts(database)
     view = {"ok": not problems, "accounts": accounts_count, "entries": entries, "problems": problems}
     if Common.json:
         print_json(view)
     else:
-        print(
-            f"{'the books are good' if not problems else 'the books do not fit'}: {accounts_count} accounts, {entries} entries"
-        )
+        verdict = "the books do not fit" if problems else "the books are good"
+        print(f"{verdict}: {accounts_count} accounts, {entries} entries")
     if problems:
         raise Failure(1, *(() if Common.json else problems))
-
-
-# The rules on given facts.
-
-
-@whatif_app.command("decide", epilog=COMMON)
-def whatif_decide(
-    case: Annotated[str, typer.Option("--case", metavar="FILE", help="A case, - for stdin.")],
-    jsonl: Annotated[bool, typer.Option("--jsonl", help="One case a line in, one answer a line out.")] = False,
-    overrides: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key.")] = None,
-) -> None:
-    """Decide a case: facts in, action, blocks and next times out."""
-    from edge.whatif_cli import decide_file
-
-    sys.exit(decide_file(case, jsonl, overrides or []))
-
-
-# Output.
-
-
-def _print_one(view: dict[str, Any]) -> None:
-    print_json(view) if Common.json else print_record(view)
-
-
-def _print_many(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> None:
-    print_json(rows) if Common.json else print_table(rows, columns)
