@@ -87,6 +87,8 @@ def test_broken_toml_names_the_line(tmp_path: Path):
     [
         (a_meter(profile="zz"), "meters.0.profile - there is no profile 'zz'; there are"),
         (a_meter(profile="tasmota-plug"), "meters.0.line - tasmota-plug does not speak modbus-tcp"),
+        (a_meter(profile=SDM), f"meters.0.relay_unit - {SDM} needs relay_unit"),
+        (a_meter(relay_unit=9), f"meters.0.relay_unit - {DDS} has no relay_unit"),
         (
             a_meter(profile=SDM, relay_unit=9, serial="X1"),
             f"meters.0.serial - {SDM} has a serial number of digits",
