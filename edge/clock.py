@@ -102,7 +102,10 @@ class SystemClock:
 
 
 class ScaledClock:
-    """A clock that starts at ``start`` and runs ``rate`` times as fast as the event loop's, for demonstrations."""
+    """A clock that starts at ``start`` and runs ``rate`` times as fast as the event loop's.
+
+    With a rate of 1 it is the clock of whatever loop it runs on, with no pace to change.
+    """
 
     def __init__(self, start: datetime, rate: float) -> None:
         self._anchor = start.astimezone(UTC)
@@ -124,14 +127,19 @@ class ScaledClock:
     def _pace(self) -> float:
         return 1.0 if self._slow else self._rate
 
+    def _slice_max(self) -> float:
+        """How long to wait before looking again: the pace may change meanwhile, unless there is only one."""
+        if self._rate == 1.0:
+            return float("inf")
+        return 0.05 if self._slow else 1.0
+
     def _re_anchor(self) -> None:
         self._anchor, self._anchor_loop = self.now(), asyncio.get_running_loop().time()
 
     async def wait(self, until: datetime, event: asyncio.Event | None = None) -> bool:
         """Return once the clock reads at least ``until`` (False) or ``event`` is set (True)."""
         while (remaining := (until - self.now()).total_seconds()) > 0:
-            slice_max = 0.05 if self._slow else 1.0  # the pace may change while we wait
-            if await _wait_slice(min(remaining / self._pace(), slice_max), event):
+            if await _wait_slice(min(remaining / self._pace(), self._slice_max()), event):
                 return True
         return event is not None and event.is_set()
 
