@@ -157,8 +157,7 @@ async def _keep_alive(gateway: Gateway) -> None:
 
 async def _heartbeat(gateway: Gateway) -> None:
     now = gateway.clock.now()
-    if gateway.head_end.connected:
-        gateway.payments_feed_seen_at = now
+    gateway.circumstances()  # notes the payment feed and the clock as they are now
     feed = gateway.payments_feed_seen_at
     forecast = gateway.weather.forecast
     facts = {

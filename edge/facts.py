@@ -58,6 +58,9 @@ def gather(
     relay = fleet.relay_of(change)
     read = fleet.last_read(database, account.meter_id, accepted_only=True)
     closed = books.last_day(database, account.account_id)
+    returned = books.has_returned_payment(database, account.account_id)
+    told = records.notice_reached(database, account.account_id, "returned_payment", confirmed_only=False)
+    told_at = told[1] if returned and told is not None else None
     paid = 0
     if change is not None and relay is Relay.DISCONNECTED:
         paid = books.payments_since(database, account.account_id, change.at)
@@ -70,8 +73,8 @@ def gather(
         protected=customers.protections(database, account.account_id),
         holds=customers.holds(database, account.account_id),
         zero_notice_delivered_at=_zero_notice(database, account.account_id, program),
-        returned_payment_notice_at=None,
-        returned_payment_unknown=False,
+        returned_payment_notice_at=told_at,
+        returned_payment_unknown=returned and told_at is None,
         payments_since_disconnect_cents=paid,
         last_actual_read_at=read.at if read else None,
         balance_rests_on_estimates=False,  # a day is only closed between two actual reads

@@ -87,6 +87,8 @@ class Gateway:
     def circumstances(self) -> Circumstances:
         """What holds for the whole gateway now."""
         now = self.clock.now()
+        if self.head_end.connected:
+            self.payments_feed_seen_at = now  # what the head end sends reaches us
         limits = self.settings.site.enforcement
         return Circumstances(
             now=now,

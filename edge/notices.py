@@ -37,6 +37,23 @@ def tell_payment(
     records.add_notice(database, notice)
 
 
+def tell_returned(
+    database: sqlite3.Connection,
+    account: Account,
+    payment_id: str,
+    amount_cents: int,
+    fee_cents: int,
+    posted: Posted,
+    around: Circumstances,
+) -> None:
+    """Tell that a payment was taken back; the customer's business day runs from this notice."""
+    text = texts.payment_returned(amount_cents, fee_cents, posted.balance_cents)
+    notice = records.Notice(
+        account.account_id, "returned_payment", text, f"returned-{payment_id}", posted.entry_id, around.now
+    )
+    records.add_notice(database, notice)
+
+
 def tell_disconnected(
     database: sqlite3.Connection, account_id: str, order_id: int, amount_to_reconnect: int | None, now: datetime
 ) -> None:

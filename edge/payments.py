@@ -10,7 +10,8 @@ from edge.core.arrears import split_payment
 from edge.core.money import format_cents
 from edge.facts import Circumstances
 from edge.gateway import Gateway
-from edge.notices import tell_balance, tell_payment
+from edge.notices import tell_balance, tell_payment, tell_returned
+from edge.refusals import RequestRefused
 from edge.store import books, customers, records
 from edge.store.books import StoredPayment
 
@@ -118,3 +119,46 @@ def _refuse(database: sqlite3.Connection, request: PaymentRequest, reason: str, 
     what = f"{request.payment_id} {request.account_id} {format_cents(request.amount_cents)}"
     records.add_rejected(database, by, what, f"payment {request.payment_id}: {reason}", now)
     return Receipt(request.payment_id, "refused", f"payment {request.payment_id}: {reason}")
+
+
+async def return_payment(
+    gateway: Gateway, payment_id: str, returned_at: datetime, fee_cents: int, reason: str, by: str
+) -> None:
+    """Take a payment back at once, its arrears part and the fee too, and tell the customer (domain-rules R5, R22).
+
+    A second return of the same payment changes nothing. Raises RequestRefused for a payment that was never posted.
+    """
+
+    def work(database: sqlite3.Connection) -> None:
+        paid = books.payment(database, payment_id)
+        if paid is None:
+            raise RequestRefused(f"payment {payment_id} was never posted, so it cannot be returned")
+        if fee_cents < 0:
+            raise RequestRefused(f"payment {payment_id}: the fee {format_cents(fee_cents)} is below zero")
+        if books.is_returned(database, payment_id):
+            return
+        around = gateway.circumstances()
+        account = customers.account(database, paid.account_id)
+        assert account is not None
+        today = around.now.astimezone(around.zone).date()
+        transaction = ledger.returned_payment(
+            of=ledger.payment(
+                account_id=paid.account_id,
+                day=today,
+                payment_id=payment_id,
+                channel=paid.channel,
+                to_arrears_cents=paid.to_arrears_cents,
+                to_balance_cents=paid.to_balance_cents,
+            ),
+            transaction_id=paid.transaction_id,
+            day=today,
+            fee_cents=fee_cents,
+            note=reason,
+        )
+        posted = books.post(database, transaction, posted_at=around.now, received_at=around.now, by=by)
+        books.add_returned_payment(database, payment_id, returned_at, fee_cents, reason, posted)
+        tell_returned(database, account, payment_id, paid.amount_cents, fee_cents, posted, around)
+        tell_balance(database, account, posted, around)
+        gateway.rule(database, paid.account_id, around)
+
+    await gateway.record(work)

@@ -11,13 +11,10 @@ from datetime import datetime
 
 from edge.core.model import Hold, MoratoriumOrder, Protection
 from edge.gateway import Gateway
+from edge.refusals import RequestRefused
 from edge.store import customers, records
 from edge.store.customers import RecordedHold
 from edge.weather_feed import ParsedWeather
-
-
-class RequestRefused(Exception):
-    """A request names something that is not there or contradicts what is recorded; one sentence."""
 
 
 async def set_protection(

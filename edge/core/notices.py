@@ -17,6 +17,15 @@ def payment_received(amount_cents: int, to_arrears_cents: int, balance_cents: in
     return f"${format_cents(amount_cents)} payment received. Thanks!{share} Balance ${format_cents(balance_cents)}."
 
 
+def payment_returned(amount_cents: int, fee_cents: int, balance_cents: int) -> str:
+    """The notice that a payment was taken back (domain-rules R22)."""
+    fee = f" A fee of ${format_cents(fee_cents)} was charged." if fee_cents else ""
+    return (
+        f"Your payment of ${format_cents(amount_cents)} was returned by the bank.{fee}"
+        f" Balance ${format_cents(balance_cents)}. Please pay within one business day."
+    )
+
+
 def disconnected(balance_cents: int, amount_to_reconnect_cents: int | None) -> str:
     """The notice that power was disconnected, with what brings it back (domain-rules R12)."""
     needed = ""

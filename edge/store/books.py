@@ -134,6 +134,27 @@ def add_payment(database: sqlite3.Connection, paid: StoredPayment) -> None:
     )
 
 
+def add_returned_payment(
+    database: sqlite3.Connection, payment_id: str, returned_at: datetime, fee_cents: int, reason: str, posted: Posted
+) -> None:
+    """Record that a payment was taken back. Raises sqlite3.IntegrityError when it was returned before."""
+    database.execute(
+        "INSERT INTO returned_payment SELECT payment_id, account_id, ?, ?, ?, ? FROM payment WHERE payment_id = ?",
+        (instant_text(returned_at), fee_cents, reason, posted.transaction_id, payment_id),
+    )
+
+
+def is_returned(database: sqlite3.Connection, payment_id: str) -> bool:
+    """Whether a payment was taken back."""
+    return database.execute("SELECT 1 FROM returned_payment WHERE payment_id = ?", (payment_id,)).fetchone() is not None
+
+
+def has_returned_payment(database: sqlite3.Connection, account_id: str) -> bool:
+    """Whether any payment of an account was taken back."""
+    row = database.execute("SELECT 1 FROM returned_payment WHERE account_id = ? LIMIT 1", (account_id,)).fetchone()
+    return row is not None
+
+
 def payments_since(database: sqlite3.Connection, account_id: str, since: datetime) -> int:
     """Sum of payments received since an instant, in cents."""
     row = database.execute(

@@ -71,15 +71,16 @@ def waiting_outbox(database: sqlite3.Connection, limit: int = 100) -> list[tuple
     ).fetchall()
 
 
-def mark_sent(database: sqlite3.Connection, outbox_ids: list[int], at: datetime) -> None:
-    """Record that the broker has these messages; a notice among them is sent from now on."""
+def mark_sent(database: sqlite3.Connection, outbox_ids: list[int], at: datetime) -> bool:
+    """Record that the broker has these messages; a notice among them is sent from now on. True if there was one."""
     text = instant_text(at)
     database.executemany("UPDATE outbox SET sent_at = ? WHERE outbox_id = ?", ((text, key) for key in outbox_ids))
-    database.executemany(
+    cursor = database.executemany(
         "INSERT OR IGNORE INTO notice_delivery SELECT subject, 'sent', ? FROM outbox"
         " WHERE outbox_id = ? AND kind = 'notices'",
         ((text, key) for key in outbox_ids),
     )
+    return cursor.rowcount > 0
 
 
 @dataclass(frozen=True, slots=True)

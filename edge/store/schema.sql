@@ -97,6 +97,16 @@ CREATE TABLE payment (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX payment_account ON payment(account_id, received_at);
 
+CREATE TABLE returned_payment (
+    payment_id     TEXT PRIMARY KEY REFERENCES payment,
+    account_id     TEXT NOT NULL REFERENCES account,
+    returned_at    TEXT NOT NULL,
+    fee_cents      INTEGER NOT NULL CHECK (fee_cents >= 0),
+    reason         TEXT NOT NULL,
+    transaction_id INTEGER NOT NULL REFERENCES ledger_transaction
+) STRICT, WITHOUT ROWID;
+CREATE INDEX returned_payment_account ON returned_payment(account_id);
+
 CREATE TABLE day (
     account_id        TEXT NOT NULL REFERENCES account,
     day               TEXT NOT NULL,
@@ -269,6 +279,10 @@ CREATE TRIGGER payment_no_update BEFORE UPDATE ON payment
 BEGIN SELECT RAISE(ABORT, 'payment is insert-only'); END;
 CREATE TRIGGER payment_no_delete BEFORE DELETE ON payment
 BEGIN SELECT RAISE(ABORT, 'payment is insert-only'); END;
+CREATE TRIGGER returned_payment_no_update BEFORE UPDATE ON returned_payment
+BEGIN SELECT RAISE(ABORT, 'returned_payment is insert-only'); END;
+CREATE TRIGGER returned_payment_no_delete BEFORE DELETE ON returned_payment
+BEGIN SELECT RAISE(ABORT, 'returned_payment is insert-only'); END;
 CREATE TRIGGER day_no_update BEFORE UPDATE ON day
 BEGIN SELECT RAISE(ABORT, 'day is insert-only'); END;
 CREATE TRIGGER day_no_delete BEFORE DELETE ON day
