@@ -12,6 +12,7 @@ from enum import StrEnum
 
 _MICROSECOND = timedelta(microseconds=1)
 _MICROSECONDS_PER_HOUR = 3_600_000_000
+LONGEST_GAP = timedelta(days=3 * 35)  # three billing periods of at most 35 days (domain-rules R62; section 3, row 146)
 
 
 class Flag(StrEnum):
@@ -215,11 +216,13 @@ def estimate(history: Mapping[date, DayRecord], day: date) -> Estimate:
     First the mean of the three civil days immediately before the gap that holds ``day`` (the run of days without an
     actual use around it), all three actual, so that estimates never feed on estimates. Else the mean of five days of
     the year before: the same date, the three before and the one after, all actual. Else it is for a person to do;
-    29 February has no date in the year before.
+    29 February has no date in the year before. Days before a gap of more than three billing periods say nothing of
+    ``day``: so long an estimate is not allowed (R62; seed 003, sheet R-38, 6.04 B(2)), and last year's days are last
+    year's, not the three before.
     """
     known = [other for other, record in history.items() if other < day and record.quality is not Quality.ESTIMATED]
-    if known:
-        last = max(known)
+    last = max(known, default=date.min)
+    if day - last <= LONGEST_GAP:
         found = _sum_of(history, [last - timedelta(days=back) for back in (2, 1, 0)])
         if found is not None:
             return Estimate(Method.THREE_PRIOR_DAYS, *found)
