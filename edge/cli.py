@@ -75,12 +75,15 @@ def main() -> None:
 def run() -> None:
     """Run the daemon in the foreground."""
     from edge.main import run_daemon
+    from edge.settings import ConfigError
     from edge.store.engine import StoreError
 
     settings = context.settings()
     catalog = context.catalog(settings)
     try:
         run_daemon(settings, catalog)
+    except ConfigError as problem:
+        raise Failure(2, *problem.faults) from None
     except StoreError as problem:
         raise Failure(1, str(problem)) from None
 
