@@ -2,12 +2,11 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 
-from protocols.mqtt import Broker, HeadEndSession, MqttMeters
-
 from edge.clock import pause
 from edge.settings import ConfigError, Line, Settings
 from protocols.link import MeterLink
 from protocols.modbus import ModbusLine, ModbusMeter
+from protocols.mqtt import Broker, HeadEndSession, MqttMeters
 from protocols.profile import Profile
 
 
