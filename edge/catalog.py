@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.core.rating import Tariff
-from edge.facts import Rulebook
+from edge.facts import Rulebook, Switchgear
 from edge.settings import ConfigError, Settings
 from protocols.profile import Profile
 
@@ -71,6 +71,18 @@ def _cross_check(
     if site.defaults.tariff not in tariffs:
         faults.append(f"defaults.tariff - there is no tariff {site.defaults.tariff!r}")
     return faults
+
+
+def switchgear_of(settings: Settings, catalog: Catalog) -> dict[str, Switchgear]:
+    """What a decision must know of each meter of the inventory."""
+    profiles = {meter.id: catalog.profiles[meter.profile] for meter in settings.site.meters}
+    return {meter_id: Switchgear(p.can_switch, confirm_seconds(p)) for meter_id, p in profiles.items()}
+
+
+def confirm_seconds(profile: Profile) -> int:
+    """How long a disconnect takes at most until it is confirmed: the read before it, its answer, the read-backs."""
+    milliseconds = 2 * profile.timing.timeout_ms + profile.confirm.deadline_ms
+    return -(-milliseconds // 1000)
 
 
 def rules_digest(*folders: Path) -> str:

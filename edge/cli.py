@@ -208,7 +208,7 @@ def _account_view(
     database: "sqlite3.Connection", settings: "Settings", catalog: "Catalog", account_id: str
 ) -> dict[str, Any]:
     from edge import views
-    from edge.daemon import switchgear_of
+    from edge.catalog import switchgear_of
 
     around = views.stored_circumstances(database, settings, context.now())
     return views.account_view(

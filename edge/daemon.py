@@ -11,11 +11,10 @@ from datetime import timedelta
 
 import structlog
 
-from edge.catalog import Catalog
+from edge.catalog import Catalog, switchgear_of
 from edge.clock import Clock
 from edge.core import vee
 from edge.days import DayCloser
-from edge.facts import Switchgear
 from edge.gateway import Gateway
 from edge.readings import LinePoller, PolledMeter, by_line
 from edge.relays import Confirmation, RelayOperator
@@ -90,18 +89,6 @@ def build_gateway(settings: Settings, catalog: Catalog, ports: Ports) -> Gateway
         links=ports.links,
         head_end=ports.head_end,
     )
-
-
-def switchgear_of(settings: Settings, catalog: Catalog) -> dict[str, Switchgear]:
-    """What a decision must know of each meter of the inventory."""
-    profiles = {meter.id: catalog.profiles[meter.profile] for meter in settings.site.meters}
-    return {meter_id: Switchgear(p.can_switch, confirm_seconds(p)) for meter_id, p in profiles.items()}
-
-
-def confirm_seconds(profile: Profile) -> int:
-    """How long a disconnect takes at most until it is confirmed: the read before it, its answer, the read-backs."""
-    milliseconds = 2 * profile.timing.timeout_ms + profile.confirm.deadline_ms
-    return -(-milliseconds // 1000)
 
 
 def confirmations(settings: Settings, catalog: Catalog) -> dict[str, Confirmation]:

@@ -13,7 +13,7 @@ import structlog
 
 from edge.core import ledger, rating, vee
 from edge.core.tariffs import period_spans
-from edge.facts import Circumstances
+from edge.facts import Circumstances, month_so_far
 from edge.gateway import Gateway
 from edge.notices import tell_balance
 from edge.store import books, customers, fleet
@@ -187,15 +187,6 @@ def _summing_to(energy_wh: int, periods: list[tuple[str, int]]) -> tuple[tuple[s
     if sums:
         sums[periods[-1][0]] += energy_wh - sum(sums.values())
     return tuple(sums.items())
-
-
-def month_so_far(closed: list[ClosedDay]) -> tuple[list[rating.DayUsage], dict[str, int]]:
-    """The use of closed days, and what was charged for them by kind."""
-    charged: dict[str, int] = {}
-    for past in closed:
-        for kind, cents in past.charges.items():
-            charged[kind] = charged.get(kind, 0) + cents
-    return [rating.DayUsage(past.day, past.energy_wh, past.by_period) for past in closed], charged
 
 
 def next_open_day(database: sqlite3.Connection, account: Account) -> date:

@@ -5,9 +5,8 @@ from datetime import datetime
 from typing import Any
 
 from edge import views
-from edge.catalog import Catalog
+from edge.catalog import Catalog, switchgear_of
 from edge.core.money import format_cents
-from edge.daemon import switchgear_of
 from edge.rulings import answer_of, judge
 from edge.settings import Settings
 from edge.store import books, customers, fleet, records

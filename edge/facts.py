@@ -8,7 +8,9 @@ from zoneinfo import ZoneInfo
 
 from edge.core.model import Facts, Forecast, Observation, Relay
 from edge.core.programs import Program
+from edge.core.rating import DayUsage
 from edge.store import books, customers, fleet, records
+from edge.store.books import ClosedDay
 from edge.store.customers import Account
 
 HolidayLookup = Callable[[date], str | None]
@@ -106,3 +108,12 @@ def _budget_left(database: sqlite3.Connection, around: Circumstances) -> int:
     last_hour = fleet.disconnects_sent_since(database, around.now - timedelta(hours=1))
     last_day = fleet.disconnects_sent_since(database, around.now - timedelta(days=1))
     return max(0, min(around.disconnects_per_hour - last_hour, around.disconnects_per_day - last_day))
+
+
+def month_so_far(closed: list[ClosedDay]) -> tuple[list[DayUsage], dict[str, int]]:
+    """The use of closed days, and what was charged for them by kind."""
+    charged: dict[str, int] = {}
+    for past in closed:
+        for kind, cents in past.charges.items():
+            charged[kind] = charged.get(kind, 0) + cents
+    return [DayUsage(past.day, past.energy_wh, past.by_period) for past in closed], charged

@@ -7,8 +7,7 @@ from typing import Any
 
 from edge.core.money import format_cents
 from edge.core.rating import DayUsage, Tariff, bill
-from edge.days import month_so_far
-from edge.facts import Circumstances, Rulebook, Switchgear
+from edge.facts import Circumstances, Rulebook, Switchgear, month_so_far
 from edge.gateway import stored_weather
 from edge.rulings import judge
 from edge.settings import Meter, Settings
