@@ -41,7 +41,7 @@ def _rows(path: Path, forms: Sequence[tuple[str, ...]]) -> tuple[tuple[str, ...]
         raise UsageError([f"{path}: cannot be read: {problem.strerror}"]) from None
     except UnicodeDecodeError:
         raise UsageError([f"{path.name}: is not UTF-8 text"]) from None
-    reader = csv.reader(io.StringIO(text, newline=""))
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
         lines = [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
     except csv.Error as problem:
