@@ -186,6 +186,7 @@ def _by_piece(tariff: Tariff, usage: Sequence[DayUsage], pieces: tuple[Piece, ..
     index = -1
     last_day = previous = date.min  # last day of the piece in hand, last day seen
     days = energy_wh = 0
+    hourly = False
     for use in usage:
         day = use.day
         if day <= previous:
@@ -196,14 +197,19 @@ def _by_piece(tariff: Tariff, usage: Sequence[DayUsage], pieces: tuple[Piece, ..
             index = _next_piece(tariff, usage[0].day, day, pieces, index + 1)
             found.append(_Use(pieces[index]))
             last_day = pieces[index].last
-        if use.energy_wh < 0:
+            hourly = bool(pieces[index].season.periods)
+        of_day = use.energy_wh
+        if of_day < 0:
             raise ValueError(f"the use of {day} is below zero")
-        days += use.days
-        energy_wh += use.energy_wh
-        previous = day if use.days == 1 else day + timedelta(days=use.days - 1)
-        if not day <= previous <= last_day:
-            raise ValueError(f"the {use.days} days from {day} on do not all have the same prices: give them apart")
-        if pieces[index].season.periods:
+        energy_wh += of_day
+        run = use.days
+        days += run
+        previous = day
+        if run != 1:
+            previous = day + timedelta(days=run - 1)
+            if not day <= previous <= last_day:
+                raise ValueError(f"the {run} days from {day} on do not all have the same prices: give them apart")
+        if hourly:
             _add_periods(found[-1], use)
     _close(found, days, energy_wh)
     return found
