@@ -139,6 +139,22 @@ def test_one_module_asks_the_time_and_waits() -> None:
     assert {place.split(":")[0] for place in found} == {"edge/clock.py"}, sorted(found)
 
 
+def test_only_the_store_speaks_sql() -> None:
+    """Elsewhere a connection is a value that is handed on."""
+    found = [
+        f"{where(file, node.lineno)} {node.attr}"
+        for file in sources("edge")
+        if ROOT / "edge" / "store" not in file.parents
+        for node in ast.walk(tree_of(file))
+        if isinstance(node, ast.Attribute)
+        and (
+            node.attr in ("execute", "executemany", "executescript", "cursor")
+            or (isinstance(node.value, ast.Name) and (node.value.id, node.attr) == ("sqlite3", "connect"))
+        )
+    ]
+    assert found == []
+
+
 def test_every_verb_is_in_the_readme() -> None:
     from edge.cli import app as edge
     from meter_sim.__main__ import app as bench
