@@ -69,7 +69,7 @@ def _units(name: str, found: Any, scale: int) -> int:
     if not numbers or not all(isinstance(number, int | Decimal) and not isinstance(number, bool) for number in numbers):
         raise LinkGarbled(f"{name} is not a number")
     decimals = [Decimal(number) for number in (numbers[:1] if name == "voltage_mv" else numbers)]
-    if not all(number.is_finite() and abs(number) <= _MOST for number in decimals):
+    if not all(number.is_finite() and -_MOST <= number <= _MOST for number in decimals):
         raise LinkGarbled(f"{name} cannot be {found}")
     value = int((sum(decimals, Decimal(0)) * scale).quantize(_ONE, ROUND_HALF_UP))
     if abs(value) > _MOST or (value < 0 and name != "power_w"):

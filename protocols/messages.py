@@ -227,7 +227,12 @@ def _message_id(content: Mapping[str, Any]) -> str | None:
     """The payment's, hold's or notice's id of a message that was refused for something else."""
     for key in ("payment_id", "hold_id", "notice_id"):
         value = content.get(key)
-        if isinstance(value, str) and 0 < len(value) <= 128 and not _UNSPEAKABLE.search(value):
+        if (
+            isinstance(value, str)
+            and not isinstance(value, _Fraction)
+            and 0 < len(value) <= 128
+            and not _UNSPEAKABLE.search(value)
+        ):
             return value
     return None
 

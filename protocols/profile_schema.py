@@ -6,7 +6,6 @@ device on one unit, a composite one a meter and a relay board on two units of th
 """
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -237,7 +236,7 @@ class Profile(_Part):
             return None
         return EnergyCounter((1 << point.counter.width_bits) * point.scale, point.counter.resolution_wh)
 
-    @cached_property
+    @property
     def devices(self) -> tuple[Device, ...]:
         """The Modbus units of the profile, the meter first; none for MQTT."""
         if self.transport == "mqtt":

@@ -44,6 +44,7 @@ class RegisterMap:
     def __init__(self, profile: Profile) -> None:
         """``profile``: a Modbus or composite one."""
         self.profile = profile
+        self._devices = {device.role: device for device in profile.devices}
         measured = {
             name: point
             for name, point in profile.points.items()
@@ -132,7 +133,7 @@ class RegisterMap:
         Every address that a poll reads is there, 0 where no value lies; coils are 0 or 1. Counters roll over, other
         values stop at the limit of their type, as devices do. A relay state that the profile cannot tell is left out.
         """
-        device = next(device for device in self.profile.devices if device.role == role)
+        device = self._devices[role]
         tables: dict[tuple[Table, int], int] = {}
         for block in device.blocks:
             tables.update({(block.table, block.address + offset): 0 for offset in range(block.count)})
