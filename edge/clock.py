@@ -129,9 +129,7 @@ class ScaledClock:
 
     def _slice_max(self) -> float:
         """How long to wait before looking again: the pace may change meanwhile, unless there is only one."""
-        if self._rate == 1.0:
-            return float("inf")
-        return 0.05 if self._slow else 1.0
+        return float("inf") if self._rate == 1.0 else 0.05
 
     def _re_anchor(self) -> None:
         self._anchor, self._anchor_loop = self.now(), asyncio.get_running_loop().time()
@@ -142,6 +140,11 @@ class ScaledClock:
             if await _wait_slice(min(remaining / self._pace(), self._slice_max()), event):
                 return True
         return event is not None and event.is_set()
+
+    def run_at(self, rate: float) -> None:
+        """Go on from this instant ``rate`` times as fast as the event loop's clock; not for a clock of rate 1."""
+        self._re_anchor()
+        self._rate = rate
 
     @contextmanager
     def at_wall_pace(self) -> Iterator[None]:
