@@ -2,6 +2,7 @@
 
 import ast
 import re
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -186,6 +187,15 @@ def test_every_key_of_the_site_is_in_the_readme() -> None:
     keys = list(_keys(Site, ""))
     assert len(keys) > 30
     assert [key for key in keys if f"`{key}`" not in text] == []
+
+
+def test_every_dependency_has_its_reason_in_the_readme() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = project["dependencies"] + [name for extra in project["optional-dependencies"].values() for name in extra]
+    names = {re.split(r"[^a-z-]", requirement)[0] for requirement in wanted}
+    table = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Dependencies")[2]
+    given = {name for line in table.splitlines() if line.startswith("| ") for name in line.split("|")[1].split(", ")}
+    assert {name.strip() for name in given} - {"package"} == names
 
 
 def _keys(model: type[BaseModel], path: str) -> Iterator[str]:
