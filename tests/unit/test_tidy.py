@@ -128,6 +128,24 @@ def _identifiers(node: ast.AST) -> Iterator[str]:
             yield value
 
 
+def test_meters_and_their_servers_know_only_the_wire() -> None:
+    """Of the bench, only its verbs, its world and its demonstration join it to the daemon."""
+    found = {
+        where(file)
+        for file in sources("meter_sim")
+        for node in ast.walk(tree_of(file))
+        for name in _imported(node)
+        if name.split(".")[0] == "edge"
+    }
+    assert [name for name in sorted(found) if not re.fullmatch(r"meter_sim/(__main__|world|demo\w*)\.py", name)] == []
+
+
+def _imported(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.ImportFrom):
+        return [node.module or ""]
+    return [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+
+
 def test_one_module_asks_the_time_and_waits() -> None:
     found = {
         f"{where(file, node.lineno)} {node.value.id}.{node.attr}"
