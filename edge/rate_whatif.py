@@ -5,14 +5,14 @@ payment would be split. Facts from files in, plain values for ``--json`` out; no
 import csv
 import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, tzinfo
 from itertools import groupby
 from pathlib import Path
 
 from edge.core import rating, vee
-from edge.core.money import format_cents
+from edge.core.money import format_cents, parse_cents
 from edge.core.rating import DayUsage, Tariff
 from edge.core.vee import DayRecord, Quality
 
@@ -238,4 +238,41 @@ def estimate(history_file: Path, day: date) -> dict[str, object]:
         "kwh": None if hundredths is None else format_cents(hundredths),
         "method": found.method.value,
         "days_used": [used.isoformat() for used in found.days_used],
+    }
+
+
+def payment(
+    amount: str,
+    balance: str,
+    arrears: str,
+    split: Callable[[int, int, int], tuple[int, int]],
+    reconnects: Callable[[int, int], bool],
+) -> dict[str, object]:
+    """The answer of ``whatif payment``: how a payment is split, what is left, and whether it brings power back.
+
+    ``split`` is the program's rule: (amount, balance, arrears) in cents to the parts (to arrears, to balance);
+    ``reconnects`` too: (amount, balance after it) in cents to whether a meter that we disconnected is reconnected.
+    Raises UsageError when an amount cannot be read, the payment is not above zero or the debt is below it.
+    """
+    cents: dict[str, int] = {}
+    faults: list[str] = []
+    for name, text in (("amount", amount), ("balance", balance), ("arrears", arrears)):
+        try:
+            cents[name] = parse_cents(text)
+        except ValueError as problem:
+            faults.append(f"{name} - {problem}")
+    if cents.get("amount", 1) <= 0:
+        faults.append(f"amount - a payment is above zero, not {amount}")
+    if cents.get("arrears", 0) < 0:
+        faults.append(f"arrears - a debt is not below zero: {arrears}")
+    if faults:
+        raise UsageError(faults)
+    to_arrears, to_balance = split(cents["amount"], cents["balance"], cents["arrears"])
+    after = cents["balance"] + to_balance
+    return {
+        "to_arrears": format_cents(to_arrears),
+        "to_balance": format_cents(to_balance),
+        "balance": format_cents(after),
+        "arrears": format_cents(cents["arrears"] - to_arrears),
+        "reconnects": reconnects(cents["amount"], after),
     }

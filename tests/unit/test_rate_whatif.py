@@ -125,3 +125,31 @@ def test_estimate(tmp_path: Path):
 def test_faults_of_a_history(tmp_path: Path, row: str, said: str):
     with pytest.raises(UsageError, match=said):
         rate_whatif.estimate(write(tmp_path, f"day,kwh,quality\n{row}\n"), date(2026, 1, 2))
+
+
+def thirty_per_cent(amount: int, _balance: int, arrears: int) -> tuple[int, int]:
+    to_arrears = min(amount * 30 // 100, arrears)
+    return to_arrears, amount - to_arrears
+
+
+def test_payment_of_the_seed():
+    # Seed 002, PSO, message C: $30, $9 toward arrears, $21 to the balance.
+    answer = rate_whatif.payment("30", "-1.37", "120.00", thirty_per_cent, lambda _amount, balance: balance > 0)
+    assert answer == {
+        "to_arrears": "9.00",
+        "to_balance": "21.00",
+        "balance": "19.63",
+        "arrears": "111.00",
+        "reconnects": True,
+    }
+
+
+def test_payment_that_is_not_enough():
+    answer = rate_whatif.payment("10", "-7.00", "1.00", thirty_per_cent, lambda _amount, balance: balance > 2_00)
+    assert (answer["to_arrears"], answer["balance"], answer["reconnects"]) == ("1.00", "2.00", False)
+
+
+def test_faults_of_a_payment():
+    with pytest.raises(UsageError) as caught:
+        rate_whatif.payment("0", "1.234", "-1", thirty_per_cent, lambda _amount, _balance: True)
+    assert [fault.split(" - ")[0] for fault in caught.value.faults] == ["balance", "amount", "arrears"]
