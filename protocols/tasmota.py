@@ -124,12 +124,8 @@ class TasmotaMeter:
         try:
             async with asyncio.timeout(self._timeout_s):
                 await self._look_out()
-                self._reply, self._relay = _future(), _future()
-                await self._connection.send(self._topics.query, self._mqtt.payloads.query, self._timeout_s)
-                await self._connection.send(self._topics.command, self._mqtt.payloads.relay_query, self._timeout_s)
-                await asyncio.wait((self._reply, self._relay), return_when=asyncio.FIRST_EXCEPTION)
-                relay = device_messages.relay_state(self._mqtt, await self._relay)
-                return self._named(await self._reply, relay)
+                reply, relay = await self._ask_all()
+                return self._named(reply, device_messages.relay_state(self._mqtt, relay))
         except TimeoutError:
             raise self._silence() from None
         finally:
@@ -175,9 +171,10 @@ class TasmotaMeter:
 
     async def _check_before(self, action: SwitchAction) -> None:
         if self._stale_command:
-            self._stale_command = self._heard = False
+            self._stale_command = False
             await self._connection.audit(self._topics.command)  # it may have been cleared meanwhile
-        if not self._heard:  # nothing in this session yet: whoever is silent now could not obey either
+            await self._ask_all()  # its answer comes after what is retained
+        elif not self._heard:  # nothing in this session yet: whoever is silent now could not obey either
             await self._ask_relay(self._mqtt.payloads.relay_query, self._timeout_s)
         if self._stale_command and action is SwitchAction.DISCONNECT:
             raise LinkRefused(
@@ -189,6 +186,14 @@ class TasmotaMeter:
         await self._connection.wait_ready()
         if self._online is False:
             raise LinkDown(f"{self._name}: the device is offline")
+
+    async def _ask_all(self) -> tuple[bytes, bytes]:
+        """The device's answers to both questions, asked together: its values, its relay."""
+        self._reply, self._relay = _future(), _future()
+        await self._connection.send(self._topics.query, self._mqtt.payloads.query, self._timeout_s)
+        await self._connection.send(self._topics.command, self._mqtt.payloads.relay_query, self._timeout_s)
+        await asyncio.wait((self._reply, self._relay), return_when=asyncio.FIRST_EXCEPTION)
+        return await self._reply, await self._relay
 
     async def _ask_relay(self, payload: str, expires_in_s: float) -> RelayState:
         self._relay = _future()
