@@ -1,4 +1,4 @@
-"""What the gateway and its head end say to each other over MQTT: topics, and the shape of every message. Pure.
+"""What the gateway and its head end say to each other over MQTT: topics, and the shape of what comes in. Pure.
 
 Contract section 6. A message that is not of its shape raises ``MessageRejected`` with one sentence; unknown keys are
 refused by name, so that a misspelt key is never silently nothing. No number with a fraction is ever a JSON number.
@@ -86,6 +86,16 @@ End = Annotated[datetime | None, BeforeValidator(_end)]
 Amount = Annotated[str, BeforeValidator(_amount)]
 
 
+def _fee(value: object) -> object:
+    amount = _amount(value)
+    if str(amount).startswith("-"):
+        raise ValueError(f"{amount} is below zero")
+    return amount
+
+
+Fee = Annotated[str, BeforeValidator(_fee)]
+
+
 class _Message(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True)
 
@@ -106,7 +116,7 @@ class ReturnedPayment(_Message):
 
     payment_id: Identifier
     returned_at: Time
-    fee: Amount = "0"
+    fee: Fee = "0"
     reason: Text = ""
 
 
@@ -245,31 +255,3 @@ def _sentence(error: Any) -> str:
     if error["type"] == "missing":
         return f"{key} is missing"
     return f"{key} - {error['msg'].removeprefix('Value error, ')}"
-
-
-def receipt(payment_id: str, status: Literal["posted", "duplicate", "refused"], reason: str = "") -> bytes:
-    """``out/receipts``: the answer to a payment."""
-    return _payload({"payment_id": payment_id, "status": status, "reason": reason})
-
-
-def notice(*, notice_id: str, account_id: str, type_: str, channel: str, text: str, created_at: datetime) -> bytes:
-    """``out/notices``: what is to be told to a customer."""
-    return _payload(
-        {
-            "notice_id": notice_id,
-            "account_id": account_id,
-            "type": type_,
-            "channel": channel,
-            "text": text,
-            "created_at": created_at.isoformat(),
-        }
-    )
-
-
-def event(*, event_id: str, at: datetime, kind: str, data: Mapping[str, Any]) -> bytes:
-    """``out/events``: something happened; ``data`` are the further keys, money as strings."""
-    return _payload({"event_id": event_id, "at": at.isoformat(), "kind": kind, **data})
-
-
-def _payload(content: Mapping[str, Any]) -> bytes:
-    return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()

@@ -144,19 +144,11 @@ class TestOthers:
         receipt = parsed("notice-receipts", notice_id="N", delivered_at="2026-01-31T08:00:00Z")
         assert isinstance(receipt, NoticeReceipt)
 
-    def test_what_goes_out(self):
-        assert json.loads(messages.receipt("P", "refused", "no such account")) == {
-            "payment_id": "P",
-            "status": "refused",
-            "reason": "no such account",
-        }
-        at = datetime(2026, 1, 31, 14, tzinfo=UTC)
-        assert json.loads(messages.event(event_id="7", at=at, kind="relay", data={"relay": "connected"})) == {
-            "event_id": "7",
-            "at": "2026-01-31T14:00:00+00:00",
-            "kind": "relay",
-            "relay": "connected",
-        }
+    def test_a_fee_is_not_a_gift(self):
+        payload = json.dumps({"payment_id": "P", "returned_at": "2026-01-31T08:00:00Z", "fee": "-30.00"}).encode()
+        assert refusal("returned-payments", payload).reason == "in/returned-payments: fee - -30.00 is below zero"
+
+    def test_topics(self):
         assert messages.topic_in("gw1", "payments") == "ami/v1/gw1/in/payments"
         assert messages.topic_out("gw1", "receipts") == "ami/v1/gw1/out/receipts"
 
