@@ -118,13 +118,15 @@ class ScaledClock:
         loop_now = asyncio.get_running_loop().time()
         if self._anchor_loop is None:
             self._anchor_loop = loop_now
-        return self._anchor + timedelta(seconds=(loop_now - self._anchor_loop) * self._pace())
+        return self._anchor + timedelta(seconds=(loop_now - self._anchor_loop) * self.pace)
 
     def trusted(self) -> bool:
         """A scaled clock is its own authority."""
         return True
 
-    def _pace(self) -> float:
+    @property
+    def pace(self) -> float:
+        """Seconds of this clock that go by in a second of the event loop, at present."""
         return 1.0 if self._slow else self._rate
 
     def _slice_max(self) -> float:
@@ -137,7 +139,7 @@ class ScaledClock:
     async def wait(self, until: datetime, event: asyncio.Event | None = None) -> bool:
         """Return once the clock reads at least ``until`` (False) or ``event`` is set (True)."""
         while (remaining := (until - self.now()).total_seconds()) > 0:
-            if await _wait_slice(min(remaining / self._pace(), self._slice_max()), event):
+            if await _wait_slice(min(remaining / self.pace, self._slice_max()), event):
                 return True
         return event is not None and event.is_set()
 

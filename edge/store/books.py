@@ -369,3 +369,8 @@ def counts(database: sqlite3.Connection) -> tuple[int, int]:
     accounts = database.execute("SELECT count(*) FROM account").fetchone()[0]
     entries = database.execute("SELECT count(*) FROM ledger_entry").fetchone()[0]
     return int(accounts), int(entries)
+
+
+def imbalance_cents(database: sqlite3.Connection) -> int:
+    """The sum of all entries of the ledger, in cents: zero, or the books are wrong."""
+    return int(database.execute("SELECT coalesce(sum(amount_cents), 0) FROM ledger_entry").fetchone()[0])
