@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
-from edge.core import calendar
-from edge.core.decisions import decide
+from edge.core.decisions import decide, send_before
 from edge.core.model import Action, Decision, Facts, Relay
 from edge.core.money import format_cents
 from edge.core.orders import OrderState
@@ -47,7 +46,7 @@ def rule_on(
     if _needs_order(database, account, facts, decision, around.now):
         not_after = None
         if decision.action is Action.DISCONNECT:
-            not_after = calendar.latest_disconnect(facts, program, holiday)
+            not_after = send_before(facts, program, holiday)
         order_id = fleet.add_order(
             database,
             meter_id=account.meter_id,
