@@ -57,6 +57,18 @@ async def _wait_slice(seconds: float, event: asyncio.Event | None) -> bool:
     return True
 
 
+class _LoopTime:
+    """The seconds of the event loop that asked first, for its threads too: the store's work asks the time there."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def __call__(self) -> float:
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        return self._loop.time()
+
+
 class SystemClock:
     """The machine's clock.
 
@@ -67,6 +79,7 @@ class SystemClock:
 
     def __init__(self, trust: Trust = "kernel") -> None:
         self._trust = trust
+        self._loop_time = _LoopTime()
         self._offset: timedelta | None = None
         self._stepped_at: float | None = None
 
@@ -82,7 +95,7 @@ class SystemClock:
         return self._trust == "always" or _kernel_is_synchronised()
 
     def _recently_stepped(self, now: datetime) -> bool:
-        loop_now = asyncio.get_running_loop().time()
+        loop_now = self._loop_time()
         offset = timedelta(seconds=now.timestamp() - loop_now)
         if self._offset is not None and abs(offset - self._offset) > STEP:
             self._stepped_at = loop_now
@@ -108,17 +121,19 @@ class ScaledClock:
     """
 
     def __init__(self, start: datetime, rate: float) -> None:
-        self._anchor = start.astimezone(UTC)
+        self._start = start.astimezone(UTC)
         self._rate = rate
-        self._anchor_loop: float | None = None
+        self._loop_time = _LoopTime()
+        self._anchor: tuple[datetime, float] | None = None  # one value: another thread never sees half of it
         self._slow = 0
 
     def now(self) -> datetime:
         """The present instant of this clock, aware, in UTC."""
-        loop_now = asyncio.get_running_loop().time()
-        if self._anchor_loop is None:
-            self._anchor_loop = loop_now
-        return self._anchor + timedelta(seconds=(loop_now - self._anchor_loop) * self.pace)
+        loop_now = self._loop_time()
+        if self._anchor is None:
+            self._anchor = self._start, loop_now
+        instant, anchored_at = self._anchor
+        return instant + timedelta(seconds=(loop_now - anchored_at) * self.pace)
 
     def trusted(self) -> bool:
         """A scaled clock is its own authority."""
@@ -134,7 +149,7 @@ class ScaledClock:
         return float("inf") if self._rate == 1.0 else 0.05
 
     def _re_anchor(self) -> None:
-        self._anchor, self._anchor_loop = self.now(), asyncio.get_running_loop().time()
+        self._anchor = self.now(), self._loop_time()
 
     async def wait(self, until: datetime, event: asyncio.Event | None = None) -> bool:
         """Return once the clock reads at least ``until`` (False) or ``event`` is set (True)."""
