@@ -177,8 +177,8 @@ def status_view(database: sqlite3.Connection, settings: Settings) -> dict[str, A
         "last_heartbeat_at": time_text(heartbeat[1] if heartbeat else None, settings),
         "clock_trusted": known["clock_trusted"][0] == "yes" if "clock_trusted" in known else False,
         "broker_connected": known["broker_connected"][0] == "yes" if "broker_connected" in known else False,
-        "payments_feed_seen_at": known["payments_feed_seen_at"][0] if "payments_feed_seen_at" in known else None,
-        "forecast_fetched_at": known["forecast_fetched_at"][0] if "forecast_fetched_at" in known else None,
+        "payments_feed_seen_at": _told_time(known, "payments_feed_seen_at", settings),
+        "forecast_fetched_at": _told_time(known, "forecast_fetched_at", settings),
         "meters": len(meters),
         "meters_failing": sum(1 for link in links if link and link[0] == "failing"),
         "accounts": books.counts(database)[0],
@@ -186,6 +186,12 @@ def status_view(database: sqlite3.Connection, settings: Settings) -> dict[str, A
         "pending_commands": len(fleet.live_orders(database)),
         "alarms": records.alarms(database),
     }
+
+
+def _told_time(known: Mapping[str, tuple[str, datetime]], fact: str, settings: Settings) -> str | None:
+    """An instant that the daemon wrote down of itself; it writes nothing where there is none."""
+    told = known[fact][0] if fact in known else ""
+    return time_text(datetime.fromisoformat(told), settings) if told else None
 
 
 def stored_circumstances(database: sqlite3.Connection, settings: Settings, now: datetime) -> Circumstances:

@@ -207,6 +207,28 @@ def test_every_key_of_the_site_is_in_the_readme() -> None:
     assert [key for key in keys if f"`{key}`" not in text] == []
 
 
+@pytest.mark.parametrize("folder", ["programs", "tariffs"])
+def test_every_key_of_programs_and_tariffs_is_in_the_readme(folder: str) -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    files = sorted((ROOT / "config" / folder).glob("*.toml"))
+    assert files
+    keys = {key for file in files for key in _leaf_keys(tomllib.loads(file.read_text(encoding="utf-8")))}
+    assert [key for key in sorted(keys) if not re.search(rf"\b{key}\b", text)] == []
+
+
+def _leaf_keys(value: object) -> Iterator[str]:
+    """The keys that hold values. Whoever writes a file chooses block codes in ``sources`` and names in ``periods``."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if not isinstance(inner, dict | list) or key in ("periods", "sources"):
+                yield key
+            else:
+                yield from _leaf_keys(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _leaf_keys(inner)
+
+
 def test_every_dependency_has_its_reason_in_the_readme() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     wanted = project["dependencies"] + [name for extra in project["optional-dependencies"].values() for name in extra]
