@@ -21,9 +21,10 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, ConfigDict, Field
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from edge import views
+from edge import inventory, views
 from edge.core.money import format_cents, parse_cents
 from edge.enrolment import EnrolmentError, enroll, read_rows
+from edge.explain import explain
 from edge.gateway import Gateway
 from edge.metrics import render
 from edge.payments import PaymentRequest, Receipt, take_payment
@@ -117,18 +118,31 @@ def _add_readers(app: FastAPI, gateway: Gateway) -> None:
         except LookupError as problem:
             raise HTTPException(404, str(problem)) from None
 
+    @app.get("/v1/accounts/{account_id}/why")
+    async def get_why(account_id: str) -> dict[str, Any]:
+        """Why this account is or is not cut now."""
+        around = gateway.circumstances()
+        try:
+            return await gateway.store.read(
+                lambda database: explain(
+                    database, account_id, gateway.rulebook, gateway.switchgear, around, gateway.settings
+                )
+            )
+        except LookupError as problem:
+            raise HTTPException(404, str(problem)) from None
+
     @app.get("/v1/meters/{meter_id}")
     async def get_meter(meter_id: str) -> dict[str, Any]:
         """One meter of the inventory."""
         meter = next((meter for meter in gateway.settings.site.meters if meter.id == meter_id), None)
         if meter is None:
             raise HTTPException(404, f"there is no meter {meter_id}")
-        return await gateway.store.read(lambda database: views.meter_view(database, meter, gateway.settings))
+        return await gateway.store.read(lambda database: inventory.meter_view(database, meter, gateway.settings))
 
     @app.get("/v1/status")
     async def get_status() -> dict[str, Any]:
-        """The gateway in numbers."""
-        return await gateway.store.read(lambda database: views.status_view(database, gateway.settings))
+        """The gateway in numbers, as it is now."""
+        return await _live_status(gateway)
 
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:
@@ -139,8 +153,20 @@ def _add_readers(app: FastAPI, gateway: Gateway) -> None:
     @app.get("/metrics")
     async def metrics() -> Response:
         """Prometheus's text."""
-        status = await gateway.store.read(lambda database: views.status_view(database, gateway.settings))
+        status = await _live_status(gateway)
         return Response(render(gateway, status), media_type=CONTENT_TYPE_LATEST)
+
+
+async def _live_status(gateway: Gateway) -> dict[str, Any]:
+    around = gateway.circumstances()
+    feed = inventory.time_text(around.payments_feed_seen_at, gateway.settings)
+    live = {
+        "clock_trusted": around.clock_trusted,
+        "broker_connected": gateway.head_end.connected,
+        "payments_feed_seen_at": feed,
+    }
+    recorded = await gateway.store.read(lambda database: inventory.status_view(database, gateway.settings))
+    return {"daemon": "running", **recorded, **live}
 
 
 def _add_field_work(app: FastAPI, gateway: Gateway) -> None:
@@ -156,7 +182,7 @@ def _add_field_work(app: FastAPI, gateway: Gateway) -> None:
             raise HTTPException(502, f"meter {meter_id}: {problem}") from None
         return {
             "meter_id": meter_id,
-            "at": views.time_text(gateway.clock.now(), gateway.settings),
+            "at": inventory.time_text(gateway.clock.now(), gateway.settings),
             "energy_import_wh": readout.energy_import_wh,
             "relay": readout.relay.value,
             "power_w": readout.power_w,

@@ -111,26 +111,14 @@ def check_config() -> None:
 @app.command(epilog=COMMON)
 def status() -> None:
     """The daemon, its clock, broker and feeds, and counts."""
-    from edge import views
+    from edge import inventory
 
     settings = context.settings()
-    with context.database(settings) as database:
-        view = {
-            "daemon": "running" if _daemon_answers(settings) else "stopped",
-            **views.status_view(database, settings),
-        }
+    view = context.ask_if_running(settings, "/v1/status")
+    if view is None:
+        with context.database(settings) as database:
+            view = {"daemon": "stopped", **inventory.status_view(database, settings)}
     context.print_one(view)
-
-
-def _daemon_answers(settings: "Settings") -> bool:
-    import socket
-
-    with socket.socket(socket.AF_UNIX) as probe:
-        try:
-            probe.connect(str(settings.socket))
-        except OSError:
-            return False
-    return True
 
 
 # Meters.
@@ -139,11 +127,11 @@ def _daemon_answers(settings: "Settings") -> bool:
 @app.command(epilog=COMMON)
 def meters() -> None:
     """The inventory, with each meter's last read, relay and link."""
-    from edge import views
+    from edge import inventory
 
     settings = context.settings()
     with context.database(settings) as database:
-        rows = [views.meter_view(database, meter, settings) for meter in settings.site.meters]
+        rows = [inventory.meter_view(database, meter, settings) for meter in settings.site.meters]
     columns = ("meter_id", "profile", "account_id", "relay", "energy_import_wh", "power_w", "last_read_at", "link")
     context.print_many(rows, columns)
 
@@ -151,13 +139,13 @@ def meters() -> None:
 @meter_app.command("show", epilog=COMMON)
 def meter_show(meter_id: Annotated[str, typer.Argument(metavar="ID")]) -> None:
     """One meter with all that is known of it."""
-    from edge import views
+    from edge import inventory
 
     settings = context.settings()
     with context.database(settings) as database:
         wanted = _meter_id(database, settings, meter_id)
         meter = next(meter for meter in settings.site.meters if meter.id == wanted)
-        context.print_one(views.meter_view(database, meter, settings))
+        context.print_one(inventory.meter_view(database, meter, settings))
 
 
 @meter_app.command("read", epilog=COMMON)
@@ -276,14 +264,14 @@ def pay(
 @app.command(epilog=COMMON)
 def ledger(account_id: Annotated[str, typer.Argument(metavar="ID")]) -> None:
     """An account's postings with the balance after each."""
-    from edge import views
+    from edge import inventory
     from edge.store import books
 
     settings = context.settings()
     with context.database(settings) as database:
         lines = books.statement(database, _account_id(database, account_id))
     columns = ("entry_id", "posted_at", "day", "kind", "amount", "balance", "ref", "estimated")
-    context.print_many(views.ledger_view(lines, settings), columns)
+    context.print_many(inventory.ledger_view(lines, settings), columns)
 
 
 @app.command(epilog=COMMON)
@@ -292,20 +280,30 @@ def why(
     at: Annotated[str | None, typer.Option(help="A past instant, such as 2026-10-14T09:00:00-05:00.")] = None,
 ) -> None:
     """Why this account is or is not cut now, or was at a past time."""
-    from edge.explain import why_now, why_then
+    from edge.explain import why_now
 
     settings = context.settings()
-    catalog = context.catalog(settings)
     with context.database(settings) as database:
         wanted = _account_id(database, account_id)
-        if at is None:
-            answer = why_now(database, wanted, settings, catalog, context.now())
+        if at is not None:
+            answer = _past(database, wanted, settings, _instant(at, "--at"))
         else:
-            answer = why_then(database, wanted, settings, _instant(at, "--at"))
+            answer = context.ask_if_running(settings, f"/v1/accounts/{wanted}/why") or why_now(
+                database, wanted, settings, context.catalog(settings), context.now()
+            )
     if Common.json:
         print_json(answer)
     else:
         _print_why(answer)
+
+
+def _past(database: "sqlite3.Connection", account_id: str, settings: "Settings", at: "datetime") -> dict[str, Any]:
+    from edge.explain import why_then
+
+    try:
+        return why_then(database, account_id, settings, at)
+    except LookupError as problem:
+        raise Failure(1, str(problem)) from None
 
 
 def _print_why(answer: dict[str, Any]) -> None:

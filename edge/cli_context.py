@@ -1,7 +1,11 @@
 """What every verb of ``ami-edge`` needs: the common options, settings, a database to read, a daemon to ask."""
 
+import http.client
+import json
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from edge.console import Failure, print_json, print_record, print_table
 
@@ -46,7 +50,7 @@ def catalog(settings: "Settings") -> "Catalog":
 
 def database(settings: "Settings") -> "sqlite3.Connection":
     """The gateway's database, read-only. Raises Failure 1."""
-    from edge.store.engine import StoreError, open_for_reading
+    from edge.store.base import StoreError, open_for_reading
 
     try:
         return open_for_reading(settings.database)
@@ -54,27 +58,52 @@ def database(settings: "Settings") -> "sqlite3.Connection":
         raise Failure(1, str(problem)) from None
 
 
+class _SocketConnection(http.client.HTTPConnection):
+    """HTTP over the daemon's unix socket; the standard library's client starts at once."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("ami-edge", timeout=30)
+        self._path = path
+
+    def connect(self) -> None:
+        """Connect to the socket instead of a host."""
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
 def ask_daemon(settings: "Settings", method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
     """What the daemon answers. Raises Failure 3 when it cannot be reached, 1 when it refuses, 2 for bad input."""
-    import httpx
-
+    connection = _SocketConnection(settings.socket)
     try:
-        with httpx.Client(transport=httpx.HTTPTransport(uds=str(settings.socket)), timeout=30) as client:
-            answer = client.request(method, f"http://ami-edge{path}", json=body)
-    except httpx.TransportError:
+        payload = None if body is None else json.dumps(body)
+        connection.request(method, quote(path), payload, {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        content = json.loads(answer.read())
+    except (OSError, http.client.HTTPException, ValueError):
         raise Failure(
             3,
             f"the daemon cannot be reached at {settings.socket}: start it with 'ami-edge run', or name its --state-dir",
         ) from None
-    if answer.is_success:
-        found: dict[str, Any] = answer.json()
+    finally:
+        connection.close()
+    if answer.status < 300:
+        found: dict[str, Any] = content
         return found
-    detail = (
-        answer.json().get("detail", answer.text) if "json" in answer.headers.get("content-type", "") else answer.text
-    )
+    detail = content.get("detail", content)
     if isinstance(detail, list):
         detail = "; ".join(f"{'.'.join(map(str, fault['loc'][1:]))} - {fault['msg']}" for fault in detail)
-    raise Failure(2 if answer.status_code == 422 else 1, str(detail))
+    raise Failure(2 if answer.status == 422 else 1, str(detail))
+
+
+def ask_if_running(settings: "Settings", path: str) -> dict[str, Any] | None:
+    """What the running daemon answers; None when none runs, so that the caller looks into the database."""
+    try:
+        return ask_daemon(settings, "GET", path)
+    except Failure as failure:
+        if failure.code == 3:
+            return None
+        raise
 
 
 def now() -> "datetime":

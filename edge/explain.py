@@ -1,12 +1,14 @@
 """``why``: what was decided about an account and on which facts, now or at a past instant, from what is recorded."""
 
 import sqlite3
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from edge import views
+from edge import inventory, views
 from edge.catalog import Catalog, switchgear_of
 from edge.core.money import format_cents
+from edge.facts import Circumstances, Rulebook, Switchgear
 from edge.rulings import answer_of, judge
 from edge.settings import Settings
 from edge.store import books, customers, fleet, records
@@ -15,17 +17,27 @@ from edge.store import books, customers, fleet, records
 def why_now(
     database: sqlite3.Connection, account_id: str, settings: Settings, catalog: Catalog, now: datetime
 ) -> dict[str, Any]:
-    """Decide on the recorded facts as they stand, without recording anything."""
+    """Decide on the facts and circumstances as they were last recorded, without recording anything."""
     around = views.stored_circumstances(database, settings, now)
-    account, facts, decision, _, _ = judge(
-        database, account_id, catalog.rulebook, switchgear_of(settings, catalog), around
-    )
+    return explain(database, account_id, catalog.rulebook, switchgear_of(settings, catalog), around, settings)
+
+
+def explain(
+    database: sqlite3.Connection,
+    account_id: str,
+    rulebook: Rulebook,
+    switchgear: Mapping[str, Switchgear],
+    around: Circumstances,
+    settings: Settings,
+) -> dict[str, Any]:
+    """Decide about an account and show what the decision rests on. Raises LookupError for an unknown one."""
+    account, facts, decision, _, _ = judge(database, account_id, rulebook, switchgear, around)
     return {
         "account_id": account_id,
         "meter_id": account.meter_id,
         "balance": format_cents(books.balance_cents(database, account_id)),
         "relay": facts.relay.value,
-        "decided_at": views.time_text(now, settings),
+        "decided_at": inventory.time_text(around.now, settings),
         **answer_of(decision, settings.zone),
         "last_command": last_command(database, account.meter_id, settings, None),
     }
@@ -44,7 +56,7 @@ def why_then(database: sqlite3.Connection, account_id: str, settings: Settings, 
         "meter_id": meter_id,
         "balance": format_cents(books.balance_at(database, account_id, at)),
         "relay": fleet.relay_of(fleet.relay_change(database, meter_id, at)).value,
-        "decided_at": views.time_text(decision.at, settings),
+        "decided_at": inventory.time_text(decision.at, settings),
         **decision.answer,
         "last_command": last_command(database, meter_id, settings, at),
     }
@@ -55,6 +67,6 @@ def last_command(
 ) -> list[dict[str, Any]]:
     """What happened to the last switch order of a meter, step by step."""
     return [
-        {"action": action, "state": state, "at": views.time_text(when, settings), "detail": detail}
+        {"action": action, "state": state, "at": inventory.time_text(when, settings), "detail": detail}
         for action, state, when, detail in fleet.journal(database, meter_id, at)
     ]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 from edge.core.ledger import GENESIS_HASH, Transaction, arrears, entry_hash, prepaid
-from edge.store.engine import instant_of, instant_text
+from edge.store.base import instant_of, instant_text
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from edge.core.model import Hold, HoldKind, MoratoriumOrder, Protection
-from edge.store.engine import instant_of, instant_text
+from edge.store.base import instant_of, instant_text
 
 
 @dataclass(frozen=True, slots=True)

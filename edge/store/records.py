@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from edge.store.engine import instant_of, instant_text
+from edge.store.base import instant_of, instant_text
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,44 @@
+"""What reading and writing the database share: how instants are kept, the schema's version, a reader's connection."""
+
+import sqlite3
+from datetime import UTC, datetime
+from pathlib import Path
+
+SCHEMA_VERSION = 1
+
+
+class StoreError(Exception):
+    """The database cannot be used; the sentence says why and what to do."""
+
+
+def instant_text(instant: datetime) -> str:
+    """An instant as the store keeps it: UTC, microseconds, so that text order is time order."""
+    return instant.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def instant_of(text: str) -> datetime:
+    """The instant of a stored text."""
+    return datetime.fromisoformat(text)
+
+
+def open_for_reading(path: Path) -> sqlite3.Connection:
+    """A read-only connection, with the daemon running, crashed or stopped. Raises StoreError.
+
+    After a clean stop the ``-shm`` file is gone and may not be made by a reader without the right to write there;
+    only then, and only if there is no ``-wal`` file, the file cannot change and is opened as immutable.
+    """
+    if not path.exists():
+        raise StoreError(f"there is no database at {path}: start 'ami-edge run' first, or name its --state-dir")
+    try:
+        database = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+        version = database.execute("PRAGMA user_version").fetchone()[0]
+    except sqlite3.OperationalError as problem:
+        if Path(f"{path}-wal").exists():
+            raise StoreError(f"the database {path} cannot be read: {problem}") from None
+        database = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
+        version = database.execute("PRAGMA user_version").fetchone()[0]
+    except sqlite3.DatabaseError as problem:
+        raise StoreError(f"the database {path} cannot be read: {problem}") from None
+    if version != SCHEMA_VERSION:
+        raise StoreError(f"the database {path} has schema {version}, this ami-edge reads schema {SCHEMA_VERSION}")
+    return database
