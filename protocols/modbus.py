@@ -45,7 +45,6 @@ Pause = Callable[[float], Awaitable[None]]
 Request = Callable[[], ModbusPDU]
 
 _BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
-_NEVER = 1 << 62
 _SILENT_UNTIL_RECONNECT = 8  # questions in a row without an answer: the connection itself may be dead
 _GATEWAY_TARGET_SILENT = 0x0B
 _EXCEPTIONS = {
@@ -110,7 +109,6 @@ class ModbusLine:
             )
         else:
             raise ValueError("a line has either host or device")
-        self._client.set_max_no_responses(_NEVER)  # a dead unit must not take the line from the living (M12)
         self._protocol = self._client.ctx
         self._take_bytes = self._protocol.callback_data
         self._protocol.callback_data = self._on_bytes  # type: ignore[method-assign]
@@ -122,7 +120,7 @@ class ModbusLine:
         self._retry_at = 0.0
         self._quiet_until = 0.0
         self._heard = b""
-        self._asking = False
+        self._answer: asyncio.Future[ModbusPDU] | None = None
         self.turns = Turns()
 
     def _on_bytes(self, data: bytes, addr: tuple[str, int] | None = None) -> int:
@@ -140,8 +138,8 @@ class ModbusLine:
             self._fail(ConnectionException("the connection was closed"))
 
     def _fail(self, problem: ModbusException) -> None:
-        if self._asking and not self._protocol.response_future.done():
-            self._protocol.response_future.set_exception(problem)
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(problem)
 
     async def ready(self, *, urgent: bool) -> None:
         """Inside a turn: wait until the line may be used, and connect if need be. Raises LinkDown.
@@ -167,16 +165,13 @@ class ModbusLine:
             raise LinkRefused(f"{self.name}: {request.dev_id} is no unit address; they are 1 to 247")
         if self._rtu or not self._client.connected:
             await self.ready(urgent=urgent)
-        self._protocol.comm_params.timeout_connect = timing.timeout_ms / 1000
-        self._heard = b""
-        self._asking, answered = True, False
+        answered = False
         try:
-            answer: ModbusPDU = await self._client.execute(False, request)
+            answer = await self._ask(request, timing.timeout_ms / 1000)
             answered = True
         except ModbusException as problem:
             raise self._failure(request, problem, timing) from None
         finally:
-            self._asking = False
             if self._rtu:  # also when cancelled: the answer may still be under way
                 quiet_ms = timing.min_gap_ms if answered else timing.quiet_after_timeout_ms
                 self._quiet_until = self._loop.time() + quiet_ms / 1000
@@ -189,6 +184,26 @@ class ModbusLine:
         name = _EXCEPTIONS.get(answer.exception_code, "unknown exception")
         kind = LinkTimeout if answer.exception_code == _GATEWAY_TARGET_SILENT else LinkRefused
         raise kind(f"{where}: exception {answer.exception_code}, {name}")
+
+    async def _ask(self, request: ModbusPDU, timeout_s: float) -> ModbusPDU:
+        """Send a question and wait for its answer. Raises ModbusException.
+
+        As pymodbus's own ``execute``, less what a line with turns has no need of: its lock, its retries, its count of
+        silent units (which takes the line from the living, M12), and a waiter of its own for the time-out.
+        """
+        protocol = self._protocol
+        if protocol.transport is None:
+            raise ConnectionException("the connection was closed")
+        request.transaction_id = protocol.getNextTID()
+        self._answer = self._loop.create_future()
+        protocol.response_future = self._answer
+        timer = self._loop.call_later(timeout_s, self._fail, ModbusIOException("no answer in time"))
+        self._heard = protocol.recv_buffer = b""
+        try:
+            protocol.pdu_send(request)
+            return await self._answer
+        finally:
+            timer.cancel()
 
     def _failure(self, request: ModbusPDU, problem: ModbusException, timing: Timing) -> LinkError:
         """What a question that pymodbus gave up has met: no connection, silence, or bytes that are no answer."""
