@@ -33,7 +33,8 @@ class Site:
     relays: dict[str, str] = field(default_factory=dict)
     faults: dict[str, str] = field(default_factory=dict)
     program: str = ""  # text of programs/bench.toml
-    site_extra: str = ""
+    site_extra: str = ""  # tables of edge.toml
+    head: str = ""  # keys of edge.toml
     poll_seconds: int = 1
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
     daemon: subprocess.Popen[bytes] | None = None
@@ -62,6 +63,7 @@ class Site:
         feeder = [f"lines = [{', '.join(lines)}]"]
         site = [
             'gateway_id = "gw1"',
+            self.head,
             "[broker]",
             f"port = {self.broker.port}",
             "keepalive_seconds = 2",
