@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from edge.core.model import Relay
+from edge.core.orders import OrderState, step
 from edge.store.base import instant_of, instant_text
 
 
@@ -65,8 +66,16 @@ def reads_around(
 
 
 def prune_reads(database: sqlite3.Connection, before: datetime) -> None:
-    """Forget register reads older than ``before``; closed days keep their registers."""
-    database.execute("DELETE FROM reading WHERE at < ?", (instant_text(before),))
+    """Forget register reads older than ``before``; closed days keep their registers.
+
+    One search a meter: this runs beside payments, and a table of two months is far too long to be read through.
+    """
+    database.execute(
+        "WITH RECURSIVE meter(id) AS (SELECT min(meter_id) FROM reading UNION ALL"
+        " SELECT (SELECT min(meter_id) FROM reading WHERE meter_id > id) FROM meter WHERE id IS NOT NULL)"
+        " DELETE FROM reading WHERE meter_id IN (SELECT id FROM meter) AND at < ?",
+        (instant_text(before),),
+    )
 
 
 def save_links(database: sqlite3.Connection, links: Sequence[tuple[str, str, datetime, str]]) -> None:
@@ -174,7 +183,12 @@ def add_order(
 
 
 def add_order_event(database: sqlite3.Connection, order_id: int, at: datetime, state: str, detail: str) -> None:
-    """Journal an order's next state."""
+    """Journal an order's next state. Raises IllegalStep, and nothing is journalled, when its life has no such step."""
+    row = database.execute(
+        "SELECT state FROM switch_event WHERE order_id = ? ORDER BY event_id DESC LIMIT 1", (order_id,)
+    ).fetchone()
+    if row is not None:
+        step(OrderState(row[0]), OrderState(state))
     database.execute(
         "INSERT INTO switch_event (order_id, at, state, detail) VALUES (?, ?, ?, ?)",
         (order_id, instant_text(at), state, detail),
