@@ -5,7 +5,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from edge.clock import pause
 from edge.settings import ConfigError, Line, Settings
 from protocols.link import MeterLink
-from protocols.modbus import ModbusLine, ModbusMeter
+from protocols.modbus import ModbusLine
+from protocols.modbus_meter import ModbusMeter
 from protocols.mqtt import Broker, HeadEndSession, MqttMeters
 from protocols.profile import Profile
 

@@ -8,7 +8,7 @@ import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from itertools import groupby
 
 import structlog
@@ -74,6 +74,7 @@ class LinePoller:
         self._attempts = attempts
         self._answered = answered
         self._batch = _Batch()
+        self._today = (datetime.max.replace(tzinfo=UTC),) * 2  # start and end of the civil day; not asked yet
 
     async def run(self) -> None:
         """Poll for as long as the daemon runs."""
@@ -115,14 +116,15 @@ class LinePoller:
             except LinkError as error:
                 problem = str(error)
                 continue
-            self._take(meter, readout)
+            now = self._gateway.clock.now()
+            self._take(meter, readout, now)
             break
         else:
-            self._miss(meter, problem)
-        self._schedule(meter)
+            now = self._gateway.clock.now()
+            self._miss(meter, problem, now)
+        self._schedule(meter, now)
 
-    def _take(self, meter: PolledMeter, readout: Readout) -> None:
-        now = self._gateway.clock.now()
+    def _take(self, meter: PolledMeter, readout: Readout, now: datetime) -> None:
         if meter.failures or meter.link_state != "ok":
             self._batch.links.append((meter.meter_id, "ok", now, ""))
             self._answered(meter.meter_id)
@@ -131,7 +133,7 @@ class LinePoller:
         if readout.energy_import_wh is None:
             return
         new = vee.RegisterRead(now, readout.energy_import_wh)
-        assessment = vee.validate(meter.last, new, meter.limits, now=now, wrong_serial=meter.is_other(readout.serial))
+        assessment = vee.validate(meter.last, new, meter.limits, wrong_serial=meter.is_other(readout.serial))
         flags = tuple(flag.value for flag in assessment.flags)
         self._batch.reads.append(
             StoredRead(
@@ -151,8 +153,7 @@ class LinePoller:
             self._batch.alarms.append(("read_rejected", now, data))
             log.warning("read rejected", meter=meter.meter_id, flags=flags, energy_wh=new.energy_wh)
 
-    def _miss(self, meter: PolledMeter, problem: str) -> None:
-        now = self._gateway.clock.now()
+    def _miss(self, meter: PolledMeter, problem: str, now: datetime) -> None:
         if meter.link_state != "failing":
             self._batch.links.append((meter.meter_id, "failing", now, problem))
             log.warning("meter does not answer", meter=meter.meter_id, problem=problem)
@@ -166,14 +167,15 @@ class LinePoller:
         if relay.value != meter.relay:
             self._batch.relays.append((meter, relay, now))
 
-    def _schedule(self, meter: PolledMeter) -> None:
+    def _schedule(self, meter: PolledMeter, now: datetime) -> None:
         """The next poll on the meter's own grid; a day's boundary is always one of its points."""
-        now = self._gateway.clock.now()
         rarer = min(2 ** min(meter.failures, 6), DEAD_PROBE_MAX) if meter.failures > 1 else 1
         following = (meter.due or now) + meter.every * rarer
         if following <= now:
             following = now + meter.every * rarer
-        meter.due = min(following, next_midnight(now, self._gateway.settings.zone))
+        if not self._today[0] <= now < self._today[1]:
+            self._today = day_of(now, self._gateway.settings.zone)
+        meter.due = min(following, self._today[1])
 
     async def _flush(self) -> None:
         batch, self._batch = self._batch, _Batch()
@@ -225,9 +227,9 @@ def by_line(meters: Sequence[PolledMeter]) -> list[list[PolledMeter]]:
     return [list(group) for _, group in groupby(ordered, key=lambda meter: meter.line)]
 
 
-def next_midnight(now: datetime, zone: tzinfo) -> datetime:
-    """The end of the civil day that ``now`` lies in."""
-    return vee.day_bounds(now.astimezone(zone).date(), zone)[1]
+def day_of(now: datetime, zone: tzinfo) -> tuple[datetime, datetime]:
+    """Start and end of the civil day that ``now`` lies in."""
+    return vee.day_bounds(now.astimezone(zone).date(), zone)
 
 
 def _loop_time() -> float:

@@ -15,7 +15,8 @@ from meter_sim.faults import FaultKind
 from meter_sim.feeder import parse_feeder
 from meter_sim.running import RunningFeeder, running_feeder
 from protocols.link import LinkDown, LinkGarbled, LinkRefused, LinkTimeout, RelayState, SwitchAction
-from protocols.modbus import ModbusLine, ModbusMeter
+from protocols.modbus import ModbusLine
+from protocols.modbus_meter import ModbusMeter
 from protocols.profile import Profile, load_profiles
 from protocols.turns import Turns
 
