@@ -76,7 +76,11 @@ def _cross_check(
 def switchgear_of(settings: Settings, catalog: Catalog) -> dict[str, Switchgear]:
     """What a decision must know of each meter of the inventory."""
     profiles = {meter.id: catalog.profiles[meter.profile] for meter in settings.site.meters}
-    return {meter_id: Switchgear(p.can_switch, confirm_seconds(p)) for meter_id, p in profiles.items()}
+    return {meter_id: Switchgear(p.can_switch, confirm_seconds(p), _modulo_wh(p)) for meter_id, p in profiles.items()}
+
+
+def _modulo_wh(profile: Profile) -> int | None:
+    return profile.energy_counter.modulo_wh if profile.energy_counter else None
 
 
 def confirm_seconds(profile: Profile) -> int:

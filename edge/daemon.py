@@ -30,7 +30,6 @@ from protocols.profile import Profile
 log = structlog.get_logger()
 
 HEARTBEAT = timedelta(seconds=30)
-WATCHDOG_TASKS = ("polling", "ledger", "supervision")
 
 
 @dataclass(frozen=True)
@@ -164,10 +163,10 @@ async def _heartbeat(gateway: Gateway) -> None:
 
 
 def _all_progress(gateway: Gateway) -> bool:
-    """Whether the loops that matter have moved lately; a loop that was not started is not missed."""
+    """Whether every line's polling, the ledger and the supervision have moved lately."""
     window_s = 10 * HEARTBEAT.total_seconds()
     now = asyncio.get_running_loop().time()
-    return all(now - gateway.progress[task] < window_s for task in WATCHDOG_TASKS if task in gateway.progress)
+    return all(now - moved_at < window_s for moved_at in gateway.progress.values())
 
 
 def notify_systemd(message: str) -> None:

@@ -26,10 +26,11 @@ class Rulebook:
 
 @dataclass(frozen=True, slots=True)
 class Switchgear:
-    """What a decision must know of a meter: whether it can disconnect, and how long until that is confirmed."""
+    """What a meter can do: whether it disconnects, how soon that is confirmed, where its register turns over."""
 
     remote_disconnect: bool
     confirm_seconds: int
+    register_modulo_wh: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

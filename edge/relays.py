@@ -20,7 +20,7 @@ from edge.core.model import Action
 from edge.core.orders import OrderState, may_send
 from edge.gateway import Gateway
 from edge.notices import tell_disconnected, tell_reconnected
-from edge.rulings import end_order
+from edge.rulings import journal
 from edge.store import fleet, records
 from edge.store.fleet import SwitchOrder
 from protocols.link import LinkError, MeterLink, RelayState, SwitchAction
@@ -127,12 +127,12 @@ class RelayOperator:
             return False
         if ruling.decision.action.value != order.action:
             # A wanted reconnect is kept only for a relay that may be open by our hand; that is settled by now.
-            end_order(database, present, OrderState.CANCELLED, "decided again before sending", around.now)
+            journal(database, present, OrderState.CANCELLED, "decided again before sending", around.now)
             return False
         if not may_send(order.action, present.not_after, around.now):
-            end_order(database, present, OrderState.EXPIRED, "its window has ended", around.now)
+            journal(database, present, OrderState.EXPIRED, "its window has ended", around.now)
             return False
-        fleet.add_order_event(database, order.order_id, around.now, OrderState.SENT, "")
+        journal(database, present, OrderState.SENT, "", around.now)
         return True
 
     async def _confirm(self, order: SwitchOrder, link: MeterLink, action: SwitchAction, detail: str) -> None:
@@ -181,7 +181,7 @@ class RelayOperator:
                 # Unknown after a reconnect of our own cut is still our cut.
                 kept = cause if done else "credit"
                 fleet.add_relay_change(database, order.meter_id, now, seen.value, kept, order.order_id)
-            end_order(database, order, state, detail or ("" if done else f"the relay reads {seen.value}"), now)
+            journal(database, order, state, detail or ("" if done else f"the relay reads {seen.value}"), now)
             around = gateway.circumstances()
             if done and order.action == Action.DISCONNECT:
                 ruling = gateway.rule(database, order.account_id, around)
@@ -219,7 +219,7 @@ class RelayOperator:
             last = fleet.relay_change(database, order.meter_id)
             if last is None or last.relay != seen.value:
                 fleet.add_relay_change(database, order.meter_id, now, seen.value, cause, None)
-            end_order(database, order, OrderState.CANCELLED, f"the relay was found {seen.value}", now)
+            journal(database, order, OrderState.CANCELLED, f"the relay was found {seen.value}", now)
             gateway.rule(database, order.account_id, gateway.circumstances())
 
         self._failures[order.meter_id] = 0
@@ -232,7 +232,7 @@ class RelayOperator:
         def work(database: sqlite3.Connection) -> None:
             now = gateway.clock.now()
             if fleet.order(database, order.order_id).state == OrderState.WANTED:
-                end_order(database, order, state, detail, now)
+                journal(database, order, state, detail, now)
             gateway.rule(database, order.account_id, gateway.circumstances())
 
         await gateway.record(work)

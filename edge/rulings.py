@@ -56,7 +56,7 @@ def rule_on(
             decision_id=decision_id,
             at=around.now,
         )
-        _tell_command(database, account, decision.action.value, OrderState.WANTED, around.now)
+        _tell_step(database, account.meter_id, account_id, decision.action.value, OrderState.WANTED, "", around.now)
     return Ruling(account, facts, decision, order_id)
 
 
@@ -113,7 +113,7 @@ def _cancel_what_is_no_longer_wanted(
     if order is None or order.state != OrderState.WANTED or order.action == decision.action.value:
         return
     reason = ", ".join(block.code for block in decision.blocks) or decision.action.value
-    end_order(database, order, OrderState.CANCELLED, f"decided again: {reason}", now)
+    journal(database, order, OrderState.CANCELLED, f"decided again: {reason}", now)
 
 
 def _needs_order(
@@ -138,31 +138,22 @@ def _needs_order(
     return change is not None and change.cause == "credit"
 
 
-def end_order(
+def journal(
     database: sqlite3.Connection, order: fleet.SwitchOrder, state: OrderState, detail: str, now: datetime
 ) -> None:
-    """Journal an order's last state and tell the head end."""
+    """Journal an order's next step and tell the head end."""
     fleet.add_order_event(database, order.order_id, now, state, detail)
-    records.add_event(
-        database,
-        "command",
-        now,
-        {
-            "meter_id": order.meter_id,
-            "account_id": order.account_id,
-            "action": order.action,
-            "state": state.value,
-            "detail": detail,
-        },
-    )
+    _tell_step(database, order.meter_id, order.account_id, order.action, state, detail, now)
 
 
-def _tell_command(
-    database: sqlite3.Connection, account: Account, action: str, state: OrderState, now: datetime
+def _tell_step(
+    database: sqlite3.Connection,
+    meter_id: str,
+    account_id: str,
+    action: str,
+    state: OrderState,
+    detail: str,
+    now: datetime,
 ) -> None:
-    records.add_event(
-        database,
-        "command",
-        now,
-        {"meter_id": account.meter_id, "account_id": account.account_id, "action": action, "state": state.value},
-    )
+    step = {"meter_id": meter_id, "account_id": account_id, "action": action, "state": state.value, "detail": detail}
+    records.add_event(database, "command", now, step)

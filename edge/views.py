@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from typing import Any
 
+from edge.core import vee
 from edge.core.money import format_cents
 from edge.core.rating import DayUsage, Tariff, bill
 from edge.facts import Circumstances, Rulebook, Switchgear, month_so_far
@@ -30,7 +31,9 @@ def account_view(
     """One account (contract section 3, ``account show``). Raises LookupError for an unknown one."""
     account, facts, decision, _, _ = judge(database, account_id, rulebook, switchgear, around)
     balance = books.balance_cents(database, account_id)
-    unposted_wh, unposted_cents = _not_yet_posted(database, account_id, tariffs, around)
+    gear = switchgear.get(account.meter_id)
+    modulo_wh = gear.register_modulo_wh if gear else None
+    unposted_wh, unposted_cents = _not_yet_posted(database, account_id, modulo_wh, tariffs, around)
     amount = decision.amount_to_reconnect_cents
     return {
         "account_id": account_id,
@@ -71,8 +74,20 @@ def state_of(active: bool, relay: str, protected: bool, balance_cents: int) -> s
     return "negative" if balance_cents < 0 else "zero" if balance_cents == 0 else "good"
 
 
+def _counted(start_wh: int, end_wh: int, modulo_wh: int | None) -> int:
+    """Wh between two counts; nothing where the register ran back, which the day's close will settle."""
+    try:
+        return vee.register_delta(start_wh, end_wh, vee.Limits(modulo_wh=modulo_wh))
+    except ValueError:
+        return 0
+
+
 def _not_yet_posted(
-    database: sqlite3.Connection, account_id: str, tariffs: Mapping[str, Tariff], around: Circumstances
+    database: sqlite3.Connection,
+    account_id: str,
+    modulo_wh: int | None,
+    tariffs: Mapping[str, Tariff],
+    around: Circumstances,
 ) -> tuple[int, int]:
     """Use since the last closed day, in Wh, and about what it will cost, in cents."""
     account = customers.account(database, account_id)
@@ -87,7 +102,7 @@ def _not_yet_posted(
         before, after = fleet.reads_around(database, account.meter_id, account.enrolled_at)
         start = before or after
         start_wh, first = (start.energy_wh if start else read.energy_wh), account.first_day
-    used_wh = max(0, read.energy_wh - start_wh)
+    used_wh = _counted(start_wh, read.energy_wh, modulo_wh)
     today = around.now.astimezone(around.zone).date()
     return used_wh, _cost_of_use(database, account, tariffs[account.tariff], first, today, used_wh)
 

@@ -1,0 +1,66 @@
+"""What the database says happened, in the order in which it was written down: for audits and event files."""
+
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from edge.core.money import format_cents
+from edge.store.base import instant_of
+
+LEDGER_KINDS = {"payment": "payment", "charge": "charge"}  # whatever else moves a balance is an adjustment
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """One recorded fact: when, its kind, and its keys in the words of the interfaces."""
+
+    at: datetime
+    kind: str
+    keys: dict[str, Any]
+
+
+def history(database: sqlite3.Connection) -> Iterator[Recorded]:
+    """Postings on customers' balances, steps of switch orders, protections, holds and their releases, moratoriums."""
+    yield from _postings(database)
+    yield from _commands(database)
+    for account_id, protected, at in database.execute(
+        "SELECT account_id, protected, at FROM protection ORDER BY rowid"
+    ):
+        yield Recorded(instant_of(at), "protected", {"account_id": account_id, "protected": bool(protected)})
+    rows = database.execute("SELECT account_id, hold_id, kind, starts_at FROM hold ORDER BY recorded_at, hold_id")
+    for account_id, hold_id, kind, starts_at in rows:
+        yield Recorded(instant_of(starts_at), "hold", {"account_id": account_id, "hold_id": hold_id, "hold": kind})
+    rows = database.execute(
+        "SELECT account_id, hold_id, kind, min(coalesce(released_at, until), coalesce(until, released_at)) AS ended"
+        " FROM hold LEFT JOIN hold_release USING (hold_id) WHERE ended IS NOT NULL ORDER BY ended, hold_id"
+    )
+    for account_id, hold_id, kind, ended in rows:
+        yield Recorded(instant_of(ended), "hold_released", {"account_id": account_id, "hold_id": hold_id, "hold": kind})
+    rows = database.execute("SELECT order_name, starts_at, until FROM moratorium ORDER BY moratorium_id")
+    for order, starts_at, until in rows:
+        yield Recorded(instant_of(starts_at), "moratorium", {"order": order, "active": True})
+        if until is not None:
+            yield Recorded(instant_of(until), "moratorium", {"order": order, "active": False})
+
+
+def _postings(database: sqlite3.Connection) -> Iterator[Recorded]:
+    rows = database.execute(
+        "SELECT t.posted_at, t.kind, t.account_id, -e.amount_cents, -e.balance_after"
+        " FROM ledger_entry e JOIN ledger_transaction t USING (transaction_id)"
+        " WHERE e.ledger_account = 'liabilities:prepaid:' || t.account_id ORDER BY e.entry_id"
+    )
+    for at, kind, account_id, amount, balance in rows:
+        keys = {"account_id": account_id, "amount": format_cents(amount), "balance": format_cents(balance)}
+        yield Recorded(instant_of(at), LEDGER_KINDS.get(kind, "adjustment"), keys)
+
+
+def _commands(database: sqlite3.Connection) -> Iterator[Recorded]:
+    rows = database.execute(
+        "SELECT e.at, o.meter_id, o.account_id, o.action, e.state"
+        " FROM switch_event e JOIN switch_order o USING (order_id) ORDER BY e.event_id"
+    )
+    for at, meter_id, account_id, action, state in rows:
+        keys = {"meter_id": meter_id, "account_id": account_id, "action": action, "state": state}
+        yield Recorded(instant_of(at), "command", keys)

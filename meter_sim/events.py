@@ -1,0 +1,43 @@
+"""What happened in a simulated world, physically and on the books: the event file of contract section 5."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, tzinfo
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """One event: when, what, and the further keys of its kind."""
+
+    at: datetime
+    kind: str
+    keys: dict[str, Any]
+
+    def row(self, zone: tzinfo) -> dict[str, Any]:
+        """The event as the file shows it, its time in the territory's zone."""
+        return {"at": self.at.astimezone(zone).isoformat(), "kind": self.kind, **self.keys}
+
+
+@dataclass
+class Recorder:
+    """Collects events as they happen; equal times keep the order in which they were told."""
+
+    happenings: list[Happening] = field(default_factory=list)
+
+    def tell(self, at: datetime, kind: str, **keys: Any) -> None:
+        """Something happened."""
+        self.happenings.append(Happening(at, kind, keys))
+
+    def in_order(self) -> list[Happening]:
+        """Everything, in the order of time."""
+        return sorted(self.happenings, key=lambda happening: happening.at)
+
+
+def write_events(happenings: Iterable[Happening], zone: tzinfo, path: Path) -> None:
+    """Write events as JSON Lines."""
+    with path.open("w", encoding="utf-8") as file:
+        for happening in happenings:
+            file.write(json.dumps(happening.row(zone), separators=(",", ":")) + "\n")
