@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import socket
-import sqlite3
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,7 +18,7 @@ from edge.gateway import Gateway
 from edge.readings import LinePoller, PolledMeter, by_line
 from edge.relays import Confirmation, RelayOperator
 from edge.settings import Meter, Settings
-from edge.store import fleet, records
+from edge.store import records
 from edge.store.engine import Store
 from edge.supervision import Supervision
 from edge.upstream import HeadEnd
@@ -29,7 +28,7 @@ from protocols.profile import Profile
 
 log = structlog.get_logger()
 
-HEARTBEAT = timedelta(seconds=30)
+HEARTBEAT = timedelta(minutes=2)
 
 
 @dataclass(frozen=True)
@@ -133,7 +132,7 @@ def _weather_files(settings: Settings) -> tuple[str | None, ...]:
 
 
 async def _keep_alive(gateway: Gateway) -> None:
-    """Write down what the daemon knows of itself, forget old reads, and feed systemd's watchdog on progress."""
+    """Write down what the daemon knows of itself, and feed systemd's watchdog on progress."""
     while True:
         await gateway.clock.wait(gateway.clock.now() + HEARTBEAT)
         await _heartbeat(gateway)
@@ -153,18 +152,12 @@ async def _heartbeat(gateway: Gateway) -> None:
         "payments_feed_seen_at": feed.isoformat() if feed else "",
         "forecast_fetched_at": forecast.fetched_at.isoformat() if forecast else "",
     }
-    keep_from = now - timedelta(days=gateway.settings.site.polling.keep_readings_days)
-
-    def work(database: sqlite3.Connection) -> None:
-        records.set_state(database, facts, now)
-        fleet.prune_reads(database, keep_from)
-
-    await gateway.store.write(work)
+    await gateway.store.write(lambda database: records.set_state(database, facts, now))
 
 
 def _all_progress(gateway: Gateway) -> bool:
     """Whether every line's polling, the ledger and the supervision have moved lately."""
-    window_s = 10 * HEARTBEAT.total_seconds()
+    window_s = 4 * HEARTBEAT.total_seconds()
     now = asyncio.get_running_loop().time()
     return all(now - moved_at < window_s for moved_at in gateway.progress.values())
 

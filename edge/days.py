@@ -31,6 +31,7 @@ class DayCloser:
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
+        self._pruned_on: date | None = None
 
     async def run(self) -> None:
         """Close what is due at every midnight, and again whenever reads come while something is still open."""
@@ -38,6 +39,7 @@ class DayCloser:
         while True:
             gateway.reads_saved.clear()
             still_open = await self.close_due()
+            await self._forget_old_reads()
             gateway.made_progress("ledger")
             now = gateway.clock.now()
             if still_open:
@@ -45,6 +47,16 @@ class DayCloser:
             else:
                 midnight = vee.day_bounds(now.astimezone(gateway.settings.zone).date(), gateway.settings.zone)[1]
                 await gateway.clock.wait(min(midnight, now + timedelta(minutes=5)))
+
+    async def _forget_old_reads(self) -> None:
+        """Once a day, drop register reads that are older than the site keeps them; closed days keep their registers."""
+        gateway = self._gateway
+        today = gateway.clock.now().astimezone(gateway.settings.zone).date()
+        if self._pruned_on == today:
+            return
+        self._pruned_on = today
+        before = gateway.clock.now() - timedelta(days=gateway.settings.site.polling.keep_readings_days)
+        await gateway.store.write(lambda database: fleet.prune_reads(database, before))
 
     async def close_due(self) -> int:
         """Close every day that can be closed; how many accounts still have an open past day."""

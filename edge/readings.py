@@ -23,6 +23,7 @@ log = structlog.get_logger()
 
 FLUSH_AFTER = 64  # reads in one transaction
 FLUSH_EVERY_S = 1.0  # on a slow line a read does not wait longer than this to be saved
+SIGN_OF_LIFE = timedelta(minutes=5)  # the watchdog hears of every line this often, however rarely it is polled
 DEAD_PROBE_MAX = 8  # a dead meter is probed at most this many times more rarely than it would be polled
 
 
@@ -82,7 +83,7 @@ class LinePoller:
         while True:
             await self.sweep()
             following = min(meter.due for meter in self._meters if meter.due is not None)
-            await self._gateway.clock.wait(following)
+            await self._gateway.clock.wait(min(following, self._gateway.clock.now() + SIGN_OF_LIFE))
 
     async def sweep(self) -> None:
         """Ask every meter that is due, the living first, and save what came."""
@@ -95,7 +96,7 @@ class LinePoller:
                 await self._flush()
                 flushed_at = _loop_time()
         await self._flush()
-        self._gateway.made_progress("polling")
+        self._gateway.made_progress(f"polling {self._meters[0].line}")
 
     async def _remember(self) -> None:
         def stored(database: sqlite3.Connection) -> None:
@@ -127,6 +128,7 @@ class LinePoller:
     def _take(self, meter: PolledMeter, readout: Readout, now: datetime) -> None:
         if meter.failures or meter.link_state != "ok":
             self._batch.links.append((meter.meter_id, "ok", now, ""))
+            self._gateway.facts_changed.set()  # what was held back for want of a read may go on
             self._answered(meter.meter_id)
         meter.failures, meter.link_state = 0, "ok"
         self._observe_relay(meter, readout.relay, now)
@@ -203,7 +205,7 @@ class LinePoller:
         meter.relay = relay.value
         if last is not None and last.relay == relay.value:
             return
-        cause = cause_of(last, relay)
+        cause = "first seen" if last is None else cause_of(last, relay)
         fleet.add_relay_change(database, meter.meter_id, at, relay.value, cause, None)
         account = customers.account_of_meter(database, meter.meter_id)
         if last is not None and cause == "foreign":

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from edge.gateway import Gateway
 from edge.store import customers
 
-LOOK_AGAIN = timedelta(minutes=1)  # facts also change by growing old
+LOOK_AGAIN = timedelta(minutes=5)  # facts also change by growing old
 BATCH = 100  # accounts decided in one transaction, so that a payment never waits long
 
 
@@ -17,7 +17,7 @@ class Supervision:
         self._gateway = gateway
 
     async def run(self) -> None:
-        """Decide again whenever facts changed, a window opens, or a minute has passed."""
+        """Decide again whenever facts changed, a window opens, or five minutes have passed."""
         gateway = self._gateway
         while True:
             gateway.facts_changed.clear()

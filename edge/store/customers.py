@@ -22,6 +22,9 @@ class Account:
     enrolled_at: datetime
     first_day: date
     active: bool
+    email: str = ""
+    phone: str = ""
+    notice_channels: tuple[str, ...] = ("sms",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +39,14 @@ class RecordedHold:
 
 _ACCOUNT = (
     "SELECT account_id, meter_id, name, customer_class, tariff, program, low_balance_cents, enrolled_at, first_day,"
+    " email, phone, notice_channels,"
     " NOT EXISTS (SELECT 1 FROM unenrolment WHERE unenrolment.account_id = account.account_id) FROM account"
 )
 
 
-def _account(row: tuple[str, str, str, str, str, str, int | None, str, str, int]) -> Account:
-    account_id, meter_id, name, customer_class, tariff, program, low, enrolled_at, first_day, active = row
+def _account(row: tuple[str, str, str, str, str, str, int | None, str, str, str, str, str, int]) -> Account:
+    account_id, meter_id, name, customer_class, tariff, program, low, enrolled_at, first_day, *contact, active = row
+    email, phone, channels = contact
     return Account(
         account_id=account_id,
         meter_id=meter_id,
@@ -53,13 +58,16 @@ def _account(row: tuple[str, str, str, str, str, str, int | None, str, str, int]
         enrolled_at=instant_of(enrolled_at),
         first_day=date.fromisoformat(first_day),
         active=bool(active),
+        email=str(email),
+        phone=str(phone),
+        notice_channels=tuple(str(channels).split(";")),
     )
 
 
 def add_account(database: sqlite3.Connection, account: Account, by: str) -> None:
     """Insert an enrolled account."""
     database.execute(
-        "INSERT INTO account VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO account VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             account.account_id,
             account.meter_id,
@@ -71,6 +79,9 @@ def add_account(database: sqlite3.Connection, account: Account, by: str) -> None
             instant_text(account.enrolled_at),
             account.first_day.isoformat(),
             by,
+            account.email,
+            account.phone,
+            ";".join(account.notice_channels),
         ),
     )
 

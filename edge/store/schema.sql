@@ -11,7 +11,10 @@ CREATE TABLE account (
     low_balance_cents INTEGER,
     enrolled_at       TEXT NOT NULL,
     first_day         TEXT NOT NULL,
-    enrolled_by       TEXT NOT NULL
+    enrolled_by       TEXT NOT NULL,
+    email             TEXT NOT NULL,
+    phone             TEXT NOT NULL,
+    notice_channels   TEXT NOT NULL
 ) STRICT;
 CREATE INDEX account_meter ON account(meter_id);
 
