@@ -5,202 +5,42 @@ A program names a ``base`` and what differs. Every fault is one sentence with fi
 
 import re
 from collections.abc import Iterable, Mapping
-from datetime import date, time
-from decimal import Decimal
+from datetime import date
+from decimal import ROUND_HALF_UP, Decimal
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any
 
 import holidays as holiday_calendars
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ValidationError
 
 from edge.core.calendar import HolidayLookup
-from edge.core.money import parse_cents
 from edge.core.programs import ColdRule, DayBefore, Grace, HeatRule, Program, Threshold, Trip
+from edge.program_text import ColdText, HeatText, ProgramText, time_of_day
 from edge.settings import ConfigError, fault_sentence, packaged_config, read_toml
 
-WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-_WINDOW = re.compile(r"([A-Za-z]{3})(?:-([A-Za-z]{3}))? (\d\d:\d\d)-(\d\d:\d\d)")
-_SEASON = re.compile(r"(\d\d)-(\d\d)")
+_CALENDAR = re.compile(r"[A-Z]{2}(-[A-Z0-9]{1,3})?")
 MOST_BASES = 10
+# Which section of a program carries the threshold that a block rests on: its date is told with the block's source.
+_SECTION_OF = {
+    "balance_not_negative": "disconnect",
+    "grace": "disconnect",
+    "outside_window": "disconnect",
+    "weekend": "disconnect",
+    "guard": "disconnect",
+    "day_before_holiday": "disconnect",
+    "payments_stale": "disconnect",
+    "read_stale": "disconnect",
+    "notice_after_moratorium": "disconnect",
+    "holiday": "holidays",
+    "returned_payment_notice": "holidays",
+    "weather_cold": "weather.cold",
+    "weather_heat": "weather.heat",
+}
 
 
 class ProgramError(ConfigError):
     """A program cannot be used; ``faults``: one sentence each."""
-
-
-def _windows(value: object) -> object:
-    """``"Mon-Thu 08:00-14:30, Fri 08:00-12:00"`` as a window a weekday; 24:00 is the end of the day."""
-    if not isinstance(value, str):
-        raise ValueError('must be text such as "Mon-Thu 08:00-14:30, Fri 08:00-12:00"')
-    found: list[tuple[time, time] | None] = [None] * 7
-    for part in filter(None, (part.strip() for part in value.split(","))):
-        match = _WINDOW.fullmatch(part)
-        if match is None:
-            raise ValueError(f'{part!r} is not a window such as "Mon-Thu 08:00-14:30"')
-        first, last, start, end = match.groups()
-        days = [_weekday(first), _weekday(last or first)]
-        hours = (_clock(start), _clock(end))
-        if hours[0] >= hours[1] or days[0] > days[1]:
-            raise ValueError(f"{part!r} ends before it starts")
-        for weekday in range(days[0], days[1] + 1):
-            if found[weekday] is not None:
-                raise ValueError(f"{WEEKDAYS[weekday]} has two windows")
-            found[weekday] = hours
-    return tuple(found)
-
-
-def _weekday(name: str) -> int:
-    if name.lower() not in WEEKDAYS:
-        raise ValueError(f"{name!r} is not a weekday such as Mon")
-    return WEEKDAYS.index(name.lower())
-
-
-def _clock(text: str) -> time:
-    if text == "24:00":
-        return time.max
-    try:
-        return time.fromisoformat(text)
-    except ValueError:
-        raise ValueError(f"{text!r} is not a time of day such as 08:00") from None
-
-
-def _cents(value: object) -> object:
-    if not isinstance(value, str):
-        raise ValueError('must be a decimal string such as "25.00"')
-    return parse_cents(value)
-
-
-def _number(value: object) -> object:
-    """A decimal that TOML or JSON wrote as text or number; its shortest spelling counts, not its binary value."""
-    if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
-        raise ValueError("must be a number")
-    try:
-        number = Decimal(str(value))
-    except ArithmeticError:
-        raise ValueError(f"{value!r} is not a number") from None
-    if not number.is_finite():
-        raise ValueError(f"{value!r} is not a number")
-    return number
-
-
-def _month_day(value: object) -> object:
-    match = _SEASON.fullmatch(value) if isinstance(value, str) else None
-    if match is None or not (1 <= int(match[1]) <= 12 and 1 <= int(match[2]) <= 31):
-        raise ValueError('must be month and day such as "11-01"')
-    return int(match[1]), int(match[2])
-
-
-Windows = Annotated[tuple[tuple[time, time] | None, ...], BeforeValidator(_windows)]
-Cents = Annotated[int, BeforeValidator(_cents)]
-Number = Annotated[Decimal, BeforeValidator(_number)]
-MonthDay = Annotated[tuple[int, int], BeforeValidator(_month_day)]
-NotNegative = Annotated[int, Field(ge=0)]
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class _Sourced(_Part):
-    source: str
-    effective_from: date
-
-
-class _Disconnect(_Sourced):
-    windows: Windows
-    trip: Literal["negative", "zero"]
-    grace: Literal["later", "next_day", "hours"]
-    grace_hours: NotNegative
-    guard_seconds: NotNegative
-    day_before_holiday: Literal["normal", "noon", "block"]
-    max_read_age_hours: NotNegative
-    max_payment_feed_age_minutes: NotNegative
-    notice_after_moratorium: bool
-    notice_after_moratorium_hours: NotNegative
-
-
-class _Reconnect(_Sourced):
-    balance_above: Cents
-    balance_at_least: Cents | None = None
-    payments_at_least: Cents
-
-
-class _Arrears(_Sourced):
-    share: Annotated[Number, Field(ge=0, le=1)]
-    first: bool
-    max_carried: Cents
-
-
-class _Holidays(_Sourced):
-    calendars: tuple[str, ...]
-    own: tuple[str, ...]
-    half_days: tuple[str, ...]
-
-
-class _Season(_Sourced):
-    season_from: MonthDay | None = None
-    season_until: MonthDay | None = None
-
-    @model_validator(mode="after")
-    def _both_ends(self) -> Self:
-        if (self.season_from is None) != (self.season_until is None):
-            raise ValueError("season_from and season_until belong together")
-        return self
-
-    def season(self) -> tuple[tuple[int, int], tuple[int, int]] | None:
-        """First and last (month, day), or None for the whole year."""
-        if self.season_from is None or self.season_until is None:
-            return None
-        return self.season_from, self.season_until
-
-
-class _Cold(_Season):
-    limit_f: Number
-    limit_included: bool
-    night_low_f: Number | None = None
-    horizon_hours: Annotated[int, Field(ge=1, le=168)]
-
-
-class _Heat(_Season):
-    index_f: Number
-    index_included: bool
-    temperature_f: Number | None = None
-    horizon_hours: Annotated[int, Field(ge=0, le=168)]
-    alerts: tuple[str, ...]
-
-
-class _Weather(_Part):
-    cold: _Cold
-    heat: _Heat
-
-
-class _Eligibility(_Sourced):
-    customer_classes: tuple[str, ...]
-    max_past_due: Cents
-    minimum_activation: Cents
-    max_participants: Annotated[int, Field(ge=1)] | None = None
-    account_current: bool
-    rate_halves: bool
-
-
-class _Notices(_Sourced):
-    days_left: tuple[Annotated[int, Field(ge=1)], ...]
-    grace_from: Literal["sent", "delivered"]
-
-
-class _Text(_Part):
-    title: str
-    source: str
-    base: str | None = None
-    disconnect: _Disconnect
-    reconnect: _Reconnect
-    arrears: _Arrears
-    holidays: _Holidays
-    weather: _Weather
-    eligibility: _Eligibility
-    notices: _Notices
-    sources: dict[str, str]
 
 
 def load_programs(*folders: Path) -> dict[str, tuple[Program, HolidayLookup]]:
@@ -223,7 +63,6 @@ def find_program(name: str, overrides: Mapping[str, Any], *folders: Path) -> tup
     return build(name, _raw(folders or (packaged_config() / "programs",)), overrides)
 
 
-@lru_cache(maxsize=8)
 def _raw(folders: tuple[Path, ...]) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     faults: list[str] = []
@@ -248,7 +87,7 @@ def build(
     for key, value in (overrides or {}).items():
         _override(tables, key, value)
     try:
-        text = _Text.model_validate(_lists_as_tuples(tables))
+        text = ProgramText.model_validate(_lists_as_tuples(tables))
         program = _program(name, text)
         return program, _lookup(text.holidays.calendars, tuple(program.own_holidays.items()))
     except ValidationError as problem:
@@ -301,7 +140,7 @@ def _lists_as_tuples(value: Any) -> Any:
     return tuple(_lists_as_tuples(inner) for inner in value) if isinstance(value, list) else value
 
 
-def _program(name: str, text: _Text) -> Program:
+def _program(name: str, text: ProgramText) -> Program:
     disconnect, reconnect, heat, cold = text.disconnect, text.reconnect, text.weather.heat, text.weather.cold
     return Program(
         name=name,
@@ -326,7 +165,7 @@ def _program(name: str, text: _Text) -> Program:
         heat=_heat_rule(heat),
         own_holidays=dict(_dated(entry, "holidays.own") for entry in text.holidays.own),
         half_days={
-            day: _clock(clock)
+            day: time_of_day(clock)
             for day, clock in (_dated(entry, "holidays.half_days") for entry in text.holidays.half_days)
         },
         customer_classes=text.eligibility.customer_classes,
@@ -336,17 +175,31 @@ def _program(name: str, text: _Text) -> Program:
         account_current=text.eligibility.account_current,
         rate_halves=text.eligibility.rate_halves,
         notice_days_left=text.notices.days_left,
-        sources=text.sources,
+        sources=_sources(text),
     )
 
 
-def _cold_rule(cold: _Cold) -> ColdRule:
+def _sources(text: ProgramText) -> dict[str, str]:
+    """Where each block's rule stands and, where it rests on a threshold, since when the figures hold."""
+    dates = {
+        "disconnect": text.disconnect.effective_from,
+        "holidays": text.holidays.effective_from,
+        "weather.cold": text.weather.cold.effective_from,
+        "weather.heat": text.weather.heat.effective_from,
+    }
+    return {
+        code: f"{source} (in force since {dates[_SECTION_OF[code]].isoformat()})" if code in _SECTION_OF else source
+        for code, source in text.sources.items()
+    }
+
+
+def _cold_rule(cold: ColdText) -> ColdRule:
     night = None if cold.night_low_f is None else Threshold(_f100(cold.night_low_f), inclusive=True)
     below = Threshold(_f100(cold.limit_f), cold.limit_included)
     return ColdRule(below, night, cold.horizon_hours, cold.season(), cold.source)
 
 
-def _heat_rule(heat: _Heat) -> HeatRule:
+def _heat_rule(heat: HeatText) -> HeatRule:
     temperature = None if heat.temperature_f is None else Threshold(_f100(heat.temperature_f), inclusive=False)
     index = Threshold(_f100(heat.index_f), heat.index_included)
     alerts = tuple(word.lower() for word in heat.alerts)
@@ -354,7 +207,7 @@ def _heat_rule(heat: _Heat) -> HeatRule:
 
 
 def _f100(degrees: Decimal) -> int:
-    return int((degrees * 100).to_integral_value())
+    return int((degrees * 100).to_integral_value(ROUND_HALF_UP))
 
 
 def _dated(entry: str, key: str) -> tuple[date, str]:
@@ -387,6 +240,8 @@ def _lookup(calendars: tuple[str, ...], own: tuple[tuple[date, str], ...]) -> Ho
 def _calendar(code: str) -> Any:
     country, _, subdivision = code.partition("-")
     try:
+        if not _CALENDAR.fullmatch(code):
+            raise NotImplementedError
         return holiday_calendars.country_holidays(country, subdiv=subdivision or None, observed=True)
     except NotImplementedError:
         raise ValueError(f"holidays.calendars - {code!r} is not a calendar of the holidays library") from None

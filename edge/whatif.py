@@ -6,8 +6,10 @@ unknown *key* is an error, so that a misspelt fact is never silently nothing (co
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
+from decimal import ROUND_HALF_UP, Decimal
 from functools import lru_cache
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -30,30 +32,42 @@ from edge.programs import ProgramError, find_program
 from edge.rulings import answer_of
 
 T = TypeVar("T")
-HOTTEST_F = 1000.0  # beyond this on either side a temperature makes no sense
+HOUR = timedelta(hours=1)
+LONGEST_DAY_HOURS = 25
+HOTTEST_F = 200  # beyond this on either side a temperature makes no sense
+CLEAR_OF_A_TIE = 0.4
 DEFAULT_ZONE = "America/Chicago"
+UNKNOWN_INSTANT = datetime(9999, 1, 1, tzinfo=UTC)
+FIRST_YEAR, LAST_YEAR = 1901, 8999  # so that no sum of an instant and a wait leaves the calendar
+_FAR_FUTURE = re.compile(r"9\d\d\d-\d\d-\d\d[Tt ]")
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_HOLD_KINDS = {kind.value: kind for kind in HoldKind}
+_PROTECTIONS = {kind.value: kind for kind in Protection}
+_RELAYS = {relay.value: relay for relay in Relay}
 
-_KEYS: dict[str, tuple[str, ...]] = {
-    "": ("now", "timezone", "program", "set", "account", "meter", "weather", "moratoriums", "gateway"),
-    "account": (
-        "enrolled",
-        "balance",
-        "arrears",
-        "protected",
-        "holds",
-        "zero_notice_delivered_at",
-        "returned_payment_notice_at",
-        "payments_since_disconnect",
-        "last_actual_read_at",
-        "balance_rests_on_estimates",
-        "last_closed_day",
+_KEYS: dict[str, frozenset[str]] = {
+    "": frozenset(("now", "timezone", "program", "set", "account", "meter", "weather", "moratoriums", "gateway")),
+    "account": frozenset(
+        (
+            "enrolled",
+            "balance",
+            "arrears",
+            "protected",
+            "holds",
+            "zero_notice_delivered_at",
+            "returned_payment_notice_at",
+            "payments_since_disconnect",
+            "last_actual_read_at",
+            "balance_rests_on_estimates",
+            "last_closed_day",
+        )
     ),
-    "meter": ("remote_disconnect", "relay", "confirm_seconds"),
-    "weather": ("fetched_at", "first_hour", "temperature_f", "heat_index_f", "observed", "alerts"),
-    "weather.observed": ("at", "temperature_f", "heat_index_f"),
-    "gateway": ("clock_trusted", "payments_feed_seen_at", "disconnects_left", "shadow_mode"),
-    "account.holds": ("kind", "from", "until"),
-    "moratoriums": ("order", "from", "until"),
+    "meter": frozenset(("remote_disconnect", "relay", "confirm_seconds")),
+    "weather": frozenset(("fetched_at", "first_hour", "temperature_f", "heat_index_f", "observed", "alerts")),
+    "weather.observed": frozenset(("at", "temperature_f", "heat_index_f")),
+    "gateway": frozenset(("clock_trusted", "payments_feed_seen_at", "disconnects_left", "shadow_mode")),
+    "account.holds": frozenset(("kind", "from", "until")),
+    "moratoriums": frozenset(("order", "from", "until")),
 }
 
 
@@ -91,6 +105,8 @@ def parse_case(case: object) -> tuple[Facts, Program, HolidayLookup]:
     if now is not None:
         now = now.astimezone(zone)
     returned = account.get("returned_payment_notice_at")
+    holds, senseless_holds = _each(account.get("holds"), "account.holds", _hold)
+    moratoriums, senseless_orders = _each(tables.get("moratoriums"), "moratoriums", _order)
     facts = Facts(
         now=now,
         zone=zone,
@@ -98,7 +114,7 @@ def parse_case(case: object) -> tuple[Facts, Program, HolidayLookup]:
         balance_cents=_cents(account.get("balance")),
         arrears_cents=_not_negative(_cents(account.get("arrears"))),
         protected=_protected(account.get("protected")),
-        holds=_each(account.get("holds"), "account.holds", _hold),
+        holds=holds,
         zero_notice_delivered_at=_instant(account.get("zero_notice_delivered_at")),
         returned_payment_notice_at=_instant(returned),
         returned_payment_unknown=returned is not None and _instant(returned) is None,
@@ -109,29 +125,35 @@ def parse_case(case: object) -> tuple[Facts, Program, HolidayLookup]:
         remote_disconnect=_flag(meter.get("remote_disconnect")),
         relay=_relay(meter.get("relay")),
         confirm_seconds=_seconds(meter.get("confirm_seconds")),
-        forecast=_forecast(weather),
+        forecast=_forecast(weather, now, program),
         observed=_observation(_section(weather, "weather.observed")),
         alerts=_texts(weather.get("alerts")),
-        moratoriums=_each(tables.get("moratoriums"), "moratoriums", _order),
+        moratoriums=moratoriums,
         clock_trusted=_flag(gateway.get("clock_trusted")),
         payments_feed_seen_at=_instant(gateway.get("payments_feed_seen_at")),
         disconnects_left=_whole(gateway.get("disconnects_left")),
         shadow_mode=_flag(gateway.get("shadow_mode")),
+        holds_incomplete=senseless_holds,
+        moratoriums_incomplete=senseless_orders,
     )
     return facts, program, holiday
 
 
 def _section(tables: Mapping[str, Any], path: str, *, needed: bool = False) -> Mapping[str, Any]:
     """A table of the case; a missing, null or senseless one is empty: all in it is unknown."""
-    value = tables.get(path.rsplit(".", 1)[-1])
+    value = tables.get(path.rpartition(".")[2])
     if not isinstance(value, dict):
         if needed:
             raise CaseError("a case is a JSON object")
         return {}
-    for key in value:
-        if key not in _KEYS[path]:
-            raise CaseError(f"{path + '.' if path else ''}{key} is not a known key")
+    _no_unknown_key(value, path)
     return value
+
+
+def _no_unknown_key(value: Mapping[str, Any], path: str) -> None:
+    if not value.keys() <= _KEYS[path]:
+        unknown = next(key for key in value if key not in _KEYS[path])
+        raise CaseError(f"{path + '.' if path else ''}{unknown} is not a known key")
 
 
 def _rules(tables: Mapping[str, Any]) -> tuple[Program, HolidayLookup]:
@@ -142,7 +164,7 @@ def _rules(tables: Mapping[str, Any]) -> tuple[Program, HolidayLookup]:
     if not isinstance(overrides, dict):
         raise CaseError("set - must be an object of dotted keys")
     try:
-        return _program(name, json.dumps(overrides, sort_keys=True))
+        return _program(name, json.dumps(overrides, sort_keys=True) if overrides else "{}")
     except ProgramError as problem:
         raise CaseError("; ".join(problem.faults)) from None
 
@@ -169,18 +191,22 @@ def _zone(name: object) -> ZoneInfo:
 
 
 def _instant(value: object) -> datetime | None:
+    """An RFC 3339 time with its offset, in UTC."""
     if not isinstance(value, str):
         return None
     try:
         instant = datetime.fromisoformat(value)
-        return instant.astimezone(UTC) if instant.tzinfo is not None and 1900 < instant.year < 9900 else None
-    except (ValueError, OverflowError):
+    except ValueError:
         return None
+    if instant.tzinfo is None or not FIRST_YEAR <= instant.year <= LAST_YEAR:
+        return None
+    return instant.astimezone(UTC)
 
 
 def _day(value: object) -> date | None:
+    """A civil day as YYYY-MM-DD, and in no other of ISO 8601's spellings."""
     try:
-        return date.fromisoformat(value) if isinstance(value, str) else None
+        return date.fromisoformat(value) if isinstance(value, str) and _DAY.fullmatch(value) else None
     except ValueError:
         return None
 
@@ -201,8 +227,13 @@ def _seconds(value: object) -> int | None:
 
 
 def _cents(value: object) -> int | None:
+    return _money(value) if isinstance(value, str) else None
+
+
+@lru_cache(maxsize=4096)
+def _money(text: str) -> int | None:
     try:
-        return parse_cents(value) if isinstance(value, str) else None
+        return parse_cents(text)
     except ValueError:
         return None
 
@@ -212,10 +243,7 @@ def _not_negative(cents: int | None) -> int | None:
 
 
 def _relay(value: object) -> Relay:
-    try:
-        return Relay(value) if isinstance(value, str) else Relay.UNKNOWN
-    except ValueError:
-        return Relay.UNKNOWN
+    return _RELAYS.get(value, Relay.UNKNOWN) if isinstance(value, str) else Relay.UNKNOWN
 
 
 def _texts(value: object) -> tuple[str, ...] | None:
@@ -228,63 +256,99 @@ def _protected(value: object) -> tuple[Protection, ...] | None:
     """Every kind that is known counts; a list with anything else in it and no known kind is unknown."""
     if not isinstance(value, list):
         return None
-    known = tuple(Protection(item) for item in value if isinstance(item, str) and item in list(Protection))
+    known = tuple([_PROTECTIONS[item] for item in value if isinstance(item, str) and item in _PROTECTIONS])
     return known if known or not value else None
 
 
-def _each(value: object, path: str, read: Callable[[Mapping[str, Any]], T | None]) -> tuple[T, ...] | None:
-    """The entries of a list; None, unknown, when it is no list or any entry makes no sense."""
+def _each(value: object, path: str, read: Callable[[Mapping[str, Any]], T | None]) -> tuple[tuple[T, ...] | None, bool]:
+    """The entries of a list that make sense, and whether there were others; None, unknown, when it is no list."""
     if not isinstance(value, list):
-        return None
+        return None, False
     found = []
     for entry in value:
         if not isinstance(entry, dict):
-            return None
-        for key in entry:
-            if key not in _KEYS[path]:
-                raise CaseError(f"{path}.{key} is not a known key")
+            continue
+        _no_unknown_key(entry, path)
         item = read(entry)
-        if item is None:
-            return None
-        found.append(item)
-    return tuple(found)
+        if item is not None:
+            found.append(item)
+    return tuple(found), len(found) < len(value)
+
+
+def _interval(entry: Mapping[str, Any]) -> tuple[datetime, datetime | None] | None:
+    """Start and end (None: open) of a hold or an order; None, senseless, without a start or when it ends before it.
+
+    An end beyond the years that a calendar here knows, such as 9999-12-31, is an open end.
+    """
+    starts_at, until = _instant(entry.get("from")), entry.get("until")
+    if starts_at is None:
+        return None
+    if until is None or (isinstance(until, str) and _FAR_FUTURE.match(until)):
+        return starts_at, None
+    end = _instant(until)
+    return None if end is None or end < starts_at else (starts_at, end)
 
 
 def _hold(entry: Mapping[str, Any]) -> Hold | None:
-    kind, starts_at = entry.get("kind"), _instant(entry.get("from"))
-    until = entry.get("until")
-    end = _instant(until)
-    if kind not in list(HoldKind) or starts_at is None or (until is not None and end is None):
+    interval, kind = _interval(entry), entry.get("kind")
+    if interval is None or not isinstance(kind, str) or kind not in _HOLD_KINDS:
         return None
-    return Hold(HoldKind(kind), starts_at, end)
+    return Hold(_HOLD_KINDS[kind], *interval)
 
 
 def _order(entry: Mapping[str, Any]) -> MoratoriumOrder | None:
-    starts_at, until = _instant(entry.get("from")), entry.get("until")
-    end = _instant(until)
-    if starts_at is None or (until is not None and end is None):
+    interval, name = _interval(entry), entry.get("order")
+    if interval is None:
         return None
-    name = entry.get("order")
-    return MoratoriumOrder(name if isinstance(name, str) else "without a name", starts_at, end)
+    return MoratoriumOrder(name if isinstance(name, str) else "without a name", *interval)
 
 
-def _forecast(weather: Mapping[str, Any]) -> Forecast | None:
+def _forecast(weather: Mapping[str, Any], now: datetime | None, program: Program) -> Forecast | None:
+    """The forecast's hours that the program's rules can look at from now on; None when the case has none of it.
+
+    Without a time of fetch it carries one from the future, which is unknown too; without a first hour its hours are.
+    """
+    if all(weather.get(key) is None for key in ("fetched_at", "first_hour", "temperature_f", "heat_index_f")):
+        return None
     fetched_at, first_hour = _instant(weather.get("fetched_at")), _instant(weather.get("first_hour"))
-    temperature, heat_index = weather.get("temperature_f"), weather.get("heat_index_f")
-    if fetched_at is None or first_hour is None or not isinstance(temperature, list):
-        return None
-    return Forecast(fetched_at, first_hour, _series(temperature), _series(heat_index))
+    if fetched_at is None:
+        fetched_at = UNKNOWN_INSTANT
+    if first_hour is None or now is None:
+        return Forecast(fetched_at, fetched_at, (), ())
+    skipped = max(0, (now - first_hour) // HOUR)
+    hours = slice(skipped, skipped + _hours_ahead(program))
+    temperatures, indices = weather.get("temperature_f"), weather.get("heat_index_f")
+    return Forecast(fetched_at, first_hour + skipped * HOUR, _series(temperatures, hours), _series(indices, hours))
 
 
-def _series(values: object) -> tuple[int | None, ...]:
-    return tuple(_f100(value) for value in values) if isinstance(values, list) else ()
+def _hours_ahead(program: Program) -> int:
+    """How many hours of a forecast, the present one included, a program's rules can look at."""
+    cold = program.cold.horizon_hours if program.cold else 0
+    heat = (program.heat.horizon_hours if program.heat else None) or LONGEST_DAY_HOURS
+    return max(cold, heat, LONGEST_DAY_HOURS) + 1
+
+
+def _series(values: object, hours: slice) -> tuple[int | None, ...]:
+    """Those hours of a series in hundredths of a degree; whole degrees, as the Weather Service gives them, at once."""
+    if not isinstance(values, list):
+        return ()
+    wanted = values[hours]
+    if set(map(type, wanted)) == {int} and min(wanted) >= -HOTTEST_F and max(wanted) <= HOTTEST_F:
+        return tuple([value * 100 for value in wanted])
+    return tuple([_f100(value) for value in wanted])
 
 
 def _f100(value: object) -> int | None:
-    """Degrees in hundredths, half to even of the decimal as written."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not -HOTTEST_F <= value <= HOTTEST_F:
+    """Degrees in hundredths, half up of the decimal as written; None for what no thermometer on earth has shown."""
+    if type(value) is int:
+        return value * 100 if -HOTTEST_F <= value <= HOTTEST_F else None
+    if type(value) is not float or not -HOTTEST_F <= value <= HOTTEST_F:
         return None
-    return value * 100 if isinstance(value, int) else round(value * 100)
+    exact = value * 100
+    nearest = round(exact)
+    if abs(exact - nearest) < CLEAR_OF_A_TIE:
+        return nearest
+    return int((Decimal(str(value)) * 100).quantize(Decimal(1), ROUND_HALF_UP))
 
 
 def _observation(observed: Mapping[str, Any]) -> Observation | None:

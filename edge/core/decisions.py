@@ -6,18 +6,18 @@ for credit (or a protection) and for a switch that may be open by our hand.
 """
 
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta, tzinfo
 
 from edge.core import calendar
-from edge.core.arrears import payment_reaching
 from edge.core.calendar import HolidayLookup
 from edge.core.model import Action, Block, Decision, Facts, HoldKind, Relay
 from edge.core.money import format_cents
-from edge.core.programs import Program, Trip
+from edge.core.programs import DayBefore, Program, Trip
+from edge.core.reconnects import amount_to_reconnect, must_reconnect
 from edge.core.weather_rules import weather_blocks
 
 Found = Iterator[tuple[str, str]]
-Rule = Callable[[Facts, Program, HolidayLookup], Found]
 
 # Codes that time alone, or the routine that goes on (reads, day close, feed, forecast, mild weather), lifts.
 WAITED_FOR = frozenset(
@@ -45,25 +45,66 @@ WAITED_FOR = frozenset(
         "notice_after_moratorium",
     }
 )
+# Codes that only somebody's doing lifts: the customer's, the utility's, a technician's.
+STANDING = frozenset(
+    {
+        "not_enrolled",
+        "no_remote_switch",
+        "already_disconnected",
+        "relay_unknown",
+        "balance_not_negative",
+        "no_zero_notice",
+        "protected",
+        "clock_untrusted",
+        "rate_limited",
+        "shadow_mode",
+    }
+)
+BLOCK_CODES = WAITED_FOR | STANDING  # the contract's closed list
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """One decision's facts and rules, with what several rules derive from them. ``now`` is in UTC."""
+
+    facts: Facts
+    program: Program
+    holiday: HolidayLookup
+    now: datetime | None
+    zone: tzinfo | None
+    today: date | None  # None, like ``zone``, where the time or the zone is not known
+    notice_at: datetime | None  # the zero notice, if it has reached the customer by now
+
+
+Rule = Callable[[_Case], Found]
 
 
 def decide(facts: Facts, program: Program, holiday: HolidayLookup) -> Decision:
     """What to do now about one account."""
-    blocks = tuple(
-        Block(code, text, program.sources[code]) for rule in RULES for code, text in rule(facts, program, holiday)
-    )
+    case = _case(facts, program, holiday)
+    blocks = tuple([Block(code, text, program.sources[code]) for rule in RULES for code, text in rule(case)])
     if not blocks:
         return Decision(Action.DISCONNECT, (), facts.now, None)
-    reconnect = _must_reconnect(facts, program)
+    reconnect = must_reconnect(facts, program)
     action = Action.RECONNECT if reconnect else Action.NONE
-    following = next_possible_disconnect(facts, program, holiday, {block.code for block in blocks})
+    following = _next_possible_disconnect(case, {block.code for block in blocks})
     return Decision(action, blocks, following, None if reconnect else amount_to_reconnect(facts, program))
 
 
-# What must be so before a customer may be disconnected, one rule a function.
+def _case(facts: Facts, program: Program, holiday: HolidayLookup) -> _Case:
+    now = None if facts.now is None else facts.now.astimezone(UTC)
+    today = None if now is None or facts.zone is None else now.astimezone(facts.zone).date()
+    notice = facts.zero_notice_delivered_at
+    if notice is not None and (now is None or notice > now):
+        notice = None
+    return _Case(facts, program, holiday, now, None if today is None else facts.zone, today, notice)
 
 
-def _standing(facts: Facts, program: Program, holiday: HolidayLookup) -> Found:
+# What must be so before a customer may be disconnected: one rule a function, each code at most once.
+
+
+def _standing(case: _Case) -> Found:
+    facts = case.facts
     if facts.enrolled is not True:
         yield "not_enrolled", "the account is not enrolled" if facts.enrolled is False else "enrolment is not known"
     if facts.remote_disconnect is not True:
@@ -76,177 +117,202 @@ def _standing(facts: Facts, program: Program, holiday: HolidayLookup) -> Found:
         yield "relay_unknown", "the switch's state is not known"
 
 
-def _balance(facts: Facts, program: Program, holiday: HolidayLookup) -> Found:
-    balance = facts.balance_cents
+def _balance(case: _Case) -> Found:
+    balance, trip = case.facts.balance_cents, case.program.trip
     if balance is None:
         yield "balance_not_negative", "the balance is not known"
-    elif balance > 0 or (balance == 0 and program.trip is Trip.NEGATIVE):
-        needed = "below zero" if program.trip is Trip.NEGATIVE else "zero or below"
+    elif balance > 0 or (balance == 0 and trip is Trip.NEGATIVE):
+        needed = "below zero" if trip is Trip.NEGATIVE else "zero or below"
         yield "balance_not_negative", f"the balance is {format_cents(balance)}, not {needed}"
 
 
-def _zero_notice(facts: Facts, program: Program, holiday: HolidayLookup) -> Found:
-    notice = _notice_at(facts)
-    if notice is None:
-        yield "no_zero_notice", "no notice of a zero balance has reached the customer"
-    elif facts.now is None or facts.zone is None:
-        yield "grace", "whether the grace is over is not known without a clock"
-    elif facts.now < (end := calendar.grace_end(notice, facts.zone, program)):
-        yield "grace", f"the customer has until {end.astimezone(facts.zone).isoformat()}"
-    after = _notice_after_moratorium(facts, program)
-    if after is not None and facts.now is not None and (after.needed or facts.now < after.until):
-        yield "notice_after_moratorium", "a moratorium has ended: a fresh notice must have been out for 24 hours"
+def _zero_notice(case: _Case) -> Found:
+    if case.notice_at is None:
+        yield "no_zero_notice", "no notice of a zero balance is known to have reached the customer"
+    elif case.now is None or case.zone is None:
+        yield "grace", "whether the grace is over is not known without a time zone"
+    elif case.now < (end := calendar.grace_end(case.notice_at, case.zone, case.program)):
+        yield "grace", f"the customer has until {_civil(end, case.zone)}"
 
 
-def _notice_at(facts: Facts) -> datetime | None:
-    notice = facts.zero_notice_delivered_at
-    return None if notice is None or facts.now is None or notice > facts.now else notice
-
-
-class _Fresh:
-    """What a fresh notice after a moratorium still needs: one at all, or the end of its 24 hours."""
-
-    def __init__(self, needed: bool, until: datetime) -> None:
-        self.needed = needed
-        self.until = until
-
-
-def _notice_after_moratorium(facts: Facts, program: Program) -> _Fresh | None:
-    if not program.notice_after_moratorium or facts.now is None or not facts.moratoriums:
-        return None
-    ends = [order.until for order in facts.moratoriums if order.until is not None and order.until <= facts.now]
-    notice = _notice_at(facts)
-    if not ends:
-        return None
-    last = max(ends)
-    if notice is None or notice < last:
-        return _Fresh(True, last)
-    return _Fresh(False, notice.astimezone(UTC) + timedelta(hours=program.notice_after_moratorium_hours))
-
-
-def _calendar(facts: Facts, program: Program, holiday: HolidayLookup) -> Found:
-    if facts.now is None or facts.zone is None:
-        yield "outside_window", "whether a window is open is not known without a clock"
-        yield "guard", "whether the meter can confirm before the window ends is not known"
+def _notice_after_moratorium(case: _Case) -> Found:
+    moratorium_end = _last_moratorium_end(case)
+    if moratorium_end is None:
         return
-    day = facts.now.astimezone(facts.zone).date()
-    closed = calendar.closed_because(day, program, holiday)
-    for reason, text in closed:
-        yield reason.value, text
-    span = None if closed else calendar.window(day, facts.zone, program, holiday)
-    inside = span is not None and span[0] <= facts.now < span[1]
-    if not closed and not inside:
-        yield "outside_window", _window_text(facts, span)
-    if _confirm(facts) is None:
+    if case.notice_at is None or case.notice_at < moratorium_end:
+        yield "notice_after_moratorium", "no notice has reached the customer since a moratorium ended"
+    elif case.now is not None and case.now < (end := _fresh_notice_end(case.notice_at, case.program)):
+        yield "notice_after_moratorium", f"the notice after a moratorium must stand until {_civil(end, case.zone)}"
+
+
+def _last_moratorium_end(case: _Case) -> datetime | None:
+    """When the last order ended that is over; None where there was none or the program asks for no new notice (C7)."""
+    now = case.now
+    if not case.program.notice_after_moratorium or now is None:
+        return None
+    ended = [order.until for order in case.facts.moratoriums or () if order.until is not None and order.until <= now]
+    return max(ended, default=None)
+
+
+def _fresh_notice_end(notice_at: datetime, program: Program) -> datetime:
+    return notice_at.astimezone(UTC) + timedelta(hours=program.notice_after_moratorium_hours)
+
+
+def _calendar(case: _Case) -> Found:
+    """``outside_window`` and ``guard`` on days that have a window, ``weekend`` and ``holiday`` on the others.
+
+    The day before a holiday has its window all the same, so that its own code comes beside those two; with ``noon`` it
+    is told once noon has ended a window that would have been longer.
+    """
+    seconds = _confirm_seconds(case.facts)
+    if seconds is None:
         yield "guard", "how long the meter takes to confirm is not known"
-    elif inside and span is not None and facts.now.astimezone(UTC) + guard(facts, program) >= span[1]:
-        yield "guard", f"too close to the window's end to confirm within {guard(facts, program).seconds} seconds"
-
-
-def _window_text(facts: Facts, span: tuple[datetime, datetime] | None) -> str:
-    assert facts.now is not None
-    now = facts.now.astimezone(facts.zone)
+    if case.now is None or case.zone is None or case.today is None:
+        yield "outside_window", "whether a window is open is not known without a clock"
+        return
+    for reason, text in calendar.closed_because(case.today, case.program, case.holiday):
+        yield reason.value, text
+    eve = calendar.day_before(case.today, case.program, case.holiday)
+    if eve and (case.program.day_before_holiday is DayBefore.BLOCK or _noon_has_closed(case, case.today, case.zone)):
+        yield "day_before_holiday", f"tomorrow is a holiday: {eve}"
+    span = calendar.hours(case.today, case.zone, case.program, case.holiday)
     if span is None:
-        return f"{now:%A %H:%M} is outside the window"
-    start, end = span[0].astimezone(facts.zone), span[1].astimezone(facts.zone)
-    return f"{now:%A %H:%M} is outside the window {start:%H:%M} to {end:%H:%M}"
+        return
+    if not span[0] <= case.now < span[1]:
+        yield "outside_window", _window_text(case.now, case.zone, span)
+    if seconds is not None and case.now < span[1] <= case.now + guard(case.facts, case.program):
+        wanted = max(seconds, case.program.guard_seconds)
+        yield "guard", f"the window ends at {_civil(span[1], case.zone)}: too soon to confirm within {wanted} seconds"
 
 
-def _confirm(facts: Facts) -> int | None:
+def _noon_has_closed(case: _Case, today: date, zone: tzinfo) -> bool:
+    weekly = case.program.windows[today.weekday()]
+    if weekly is None or weekly[1] <= calendar.NOON or case.holiday(today) or case.now is None:
+        return False
+    return case.now >= calendar.ends(today, calendar.NOON, zone)
+
+
+def _window_text(now: datetime, zone: tzinfo, span: tuple[datetime, datetime]) -> str:
+    start, end = span[0].astimezone(zone), span[1].astimezone(zone)
+    return f"{now.astimezone(zone):%A %H:%M} is outside the window {start:%H:%M} to {end:%H:%M}"
+
+
+def _confirm_seconds(facts: Facts) -> int | None:
     seconds = facts.confirm_seconds
     return None if seconds is None or seconds < 0 else seconds
 
 
 def guard(facts: Facts, program: Program) -> timedelta:
-    """How long before a window's end the last disconnect may be sent."""
-    return timedelta(seconds=max(_confirm(facts) or 0, program.guard_seconds))
+    """How long before a window's end the last disconnect may be sent (domain-rules C2)."""
+    return timedelta(seconds=max(_confirm_seconds(facts) or 0, program.guard_seconds))
 
 
-def _weather(facts: Facts, program: Program, holiday: HolidayLookup) -> Found:
-    if facts.now is None or facts.zone is None:
+def _weather(case: _Case) -> Found:
+    if case.now is None or case.zone is None:
         yield "weather_unknown", "which hours of the forecast count is not known without a clock"
     else:
-        yield from weather_blocks(facts, program)
+        yield from weather_blocks(case.facts, case.program)
 
 
-def _orders_and_holds(facts: Facts, program: Program, holiday: HolidayLookup) -> Found:
-    if facts.moratoriums is None:
-        yield "moratorium_order", "whether a moratorium is ordered is not known"
-    for order in facts.moratoriums or ():
-        if _in_force(order.starts_at, order.until, facts.now):
-            yield "moratorium_order", f"moratorium {order.order!r} is in force{_until(order.until)}"
-    if facts.holds is None:
-        yield "hold_operator", "whether a hold is in force is not known"
-    told: set[HoldKind] = set()
+def _moratoriums(case: _Case) -> Found:
+    facts = case.facts
+    reasons = [
+        f"moratorium {order.order!r} is in force{_until(order.until, case.zone)}"
+        for order in facts.moratoriums or ()
+        if _in_force(order.starts_at, order.until, case.now)
+    ]
+    if facts.moratoriums is None or facts.moratoriums_incomplete:
+        reasons.append("whether a moratorium is ordered is not known")
+    if reasons:
+        yield "moratorium_order", "; ".join(reasons)
+
+
+def _holds(case: _Case) -> Found:
+    facts = case.facts
+    reasons: dict[HoldKind, list[str]] = {}
     for hold in facts.holds or ():
-        if hold.kind not in told and _in_force(hold.starts_at, hold.until, facts.now):
-            told.add(hold.kind)
-            yield f"hold_{hold.kind.value}", f"a hold ({hold.kind.value}) is in force{_until(hold.until)}"
+        if _in_force(hold.starts_at, hold.until, case.now):
+            text = f"a hold ({hold.kind.value}) is in force{_until(hold.until, case.zone)}"
+            reasons.setdefault(hold.kind, []).append(text)
+    if facts.holds is None or facts.holds_incomplete:
+        reasons.setdefault(HoldKind.OPERATOR, []).append("whether a hold is in force is not known")
+    for kind, texts in reasons.items():
+        yield f"hold_{kind.value}", "; ".join(texts)
 
 
 def _in_force(starts_at: datetime, until: datetime | None, now: datetime | None) -> bool:
     return now is None or (starts_at <= now and (until is None or now < until))
 
 
-def _until(until: datetime | None) -> str:
-    return ", with no end set" if until is None else f" until {until.isoformat()}"
+def _until(until: datetime | None, zone: tzinfo | None) -> str:
+    return ", with no end set" if until is None else f" until {_civil(until, zone)}"
 
 
-def _protection(facts: Facts, program: Program, holiday: HolidayLookup) -> Found:
-    if facts.protected is None:
+def _civil(instant: datetime, zone: tzinfo | None) -> str:
+    return instant.astimezone(zone or UTC).isoformat(sep=" ", timespec="seconds")
+
+
+def _protection(case: _Case) -> Found:
+    protected = case.facts.protected
+    if protected is None:
         yield "protected", "whether the customer is protected is not known"
-    elif facts.protected:
-        yield "protected", f"the customer is protected: {', '.join(kind.value for kind in facts.protected)}"
+    elif protected:
+        yield "protected", f"the customer is protected: {', '.join(kind.value for kind in protected)}"
 
 
-def _evidence(facts: Facts, program: Program, holiday: HolidayLookup) -> Found:
-    now = facts.now
-    if facts.clock_trusted is not True or now is None or facts.zone is None:
+def _evidence(case: _Case) -> Found:
+    facts, program = case.facts, case.program
+    if facts.clock_trusted is not True or case.today is None:
         yield "clock_untrusted", "the gateway's clock is not trusted"
-    if not _fresh(facts.payments_feed_seen_at, now, timedelta(minutes=program.max_payment_feed_age_minutes)):
-        yield "payments_stale", "no sign of the payment feed lately: a payment may be on its way"
-    if not _fresh(facts.last_actual_read_at, now, timedelta(hours=program.max_read_age_hours)):
+    if not _fresh(facts.payments_feed_seen_at, case.now, timedelta(minutes=program.max_payment_feed_age_minutes)):
+        minutes = program.max_payment_feed_age_minutes
+        yield "payments_stale", f"no sign of the payment feed in the last {minutes} minutes: money may be on its way"
+    if not _fresh(facts.last_actual_read_at, case.now, timedelta(hours=program.max_read_age_hours)):
         yield "read_stale", f"there is no actual, validated read of the last {program.max_read_age_hours} hours"
     if facts.balance_rests_on_estimates is not False:
         yield "read_estimated", "the balance would be zero or more without estimated use, or that is not known"
-    yesterday = None
-    if now is not None and facts.zone is not None:
-        yesterday = now.astimezone(facts.zone).date() - timedelta(days=1)
+    yesterday = None if case.today is None else case.today - timedelta(days=1)
     if facts.last_closed_day is None or facts.last_closed_day != yesterday:
         closed = facts.last_closed_day.isoformat() if facts.last_closed_day else "not known"
-        yield "ledger_not_closed", f"yesterday is not on the books; the last closed day is {closed}"
+        yield "ledger_not_closed", f"yesterday is not the last day on the books; the last closed day is {closed}"
 
 
 def _fresh(at: datetime | None, now: datetime | None, age: timedelta) -> bool:
-    return at is not None and now is not None and at <= now and now - at <= age
+    return at is not None and now is not None and at <= now and now - at.astimezone(UTC) <= age
 
 
-def _limits(facts: Facts, program: Program, holiday: HolidayLookup) -> Found:
-    if facts.disconnects_left is None or facts.disconnects_left <= 0:
+def _limits(case: _Case) -> Found:
+    left = case.facts.disconnects_left
+    if left is None or left <= 0:
         yield "rate_limited", "the budget of disconnects is used up, or not known"
-    if facts.shadow_mode is not False:
-        yield "shadow_mode", "the gateway runs in shadow mode: nobody is disconnected"
+    if case.facts.shadow_mode is not False:
+        yield "shadow_mode", "the gateway runs in shadow mode, or that is not known: nobody is disconnected"
 
 
-def _returned_payment(facts: Facts, program: Program, holiday: HolidayLookup) -> Found:
-    told = facts.returned_payment_notice_at
-    if facts.returned_payment_unknown or (told is not None and (facts.now is None or facts.zone is None)):
+def _returned_payment(case: _Case) -> Found:
+    told, now, zone = case.facts.returned_payment_notice_at, case.now, case.zone
+    if case.facts.returned_payment_unknown:
         yield "returned_payment_notice", "when the customer was told of a returned payment is not known"
-    elif told is not None and facts.now is not None and facts.zone is not None:
-        if told > facts.now:
-            yield "returned_payment_notice", "the notice of a returned payment lies in the future"
-        elif facts.now < (end := calendar.returned_payment_end(told, facts.zone, holiday)):
-            text = f"a payment was returned: the customer has until {end.astimezone(facts.zone).isoformat()}"
-            yield "returned_payment_notice", text
+    elif told is not None and (now is None or zone is None or told > now):
+        yield "returned_payment_notice", "the notice of a returned payment lies in the future, or that is not known"
+    elif (
+        told is not None
+        and now is not None
+        and zone is not None
+        and now < (end := calendar.returned_payment_end(told, zone, case.holiday))
+    ):
+        yield "returned_payment_notice", f"a payment was returned: the customer has until {_civil(end, zone)}"
 
 
 RULES: tuple[Rule, ...] = (
     _standing,
     _balance,
     _zero_notice,
+    _notice_after_moratorium,
     _calendar,
     _weather,
-    _orders_and_holds,
+    _moratoriums,
+    _holds,
     _protection,
     _evidence,
     _limits,
@@ -257,63 +323,57 @@ RULES: tuple[Rule, ...] = (
 # What a person wants to know next.
 
 
-def next_possible_disconnect(
-    facts: Facts, program: Program, holiday: HolidayLookup, codes: set[str]
-) -> datetime | None:
+def _next_possible_disconnect(case: _Case, codes: set[str]) -> datetime | None:
     """The earliest instant at which a disconnect could be sent if the customer does nothing and the routine goes on.
 
-    Reads, day close, feed, observation and forecast count as renewed and the weather as mild; windows, days, guard,
-    grace, the returned payment's day, holds and orders with an end are waited for. None where anything else stands.
+    Reads (and with them what rests on estimates), day close, feed, observation, alerts and forecast count as renewed
+    and the weather as mild; windows, days, guard, grace, the returned payment's day, holds and orders with an end are
+    waited for. None where anything else stands: what is unknown and not of the routine, and a fresh notice after a
+    moratorium that has not been given, or cannot yet be, since the moratorium will only have ended by then.
     """
-    now, zone = facts.now, facts.zone
-    if now is None or zone is None or not codes <= WAITED_FOR or _confirm(facts) is None:
+    facts, program, now, zone = case.facts, case.program, case.now, case.zone
+    if now is None or zone is None or not codes <= WAITED_FOR:
         return None
-    if facts.holds is None or facts.moratoriums is None:
+    if facts.holds is None or facts.holds_incomplete or facts.moratoriums is None or facts.moratoriums_incomplete:
         return None
-    earliest = [now.astimezone(UTC)]
-    notice = _notice_at(facts)
-    if notice is None:
+    told, notice = facts.returned_payment_notice_at, case.notice_at
+    if _confirm_seconds(facts) is None or notice is None or facts.returned_payment_unknown:
         return None
-    earliest.append(calendar.grace_end(notice, zone, program))
-    told = facts.returned_payment_notice_at
-    if facts.returned_payment_unknown or (told is not None and told > now):
-        return None
+    earliest = [now, calendar.grace_end(notice, zone, program)]
     if told is not None:
-        earliest.append(calendar.returned_payment_end(told, zone, holiday))
-    fresh = _notice_after_moratorium(facts, program)
-    if fresh is not None:
-        if fresh.needed:
+        if told > now:
             return None
-        earliest.append(fresh.until)
-    found = _outside_intervals(facts, max(earliest), program, holiday)
-    if found is None or (program.notice_after_moratorium and _a_moratorium_ends_before(facts, found)):
+        earliest.append(calendar.returned_payment_end(told, zone, case.holiday))
+    moratorium_end = _last_moratorium_end(case)
+    if moratorium_end is not None:
+        if notice < moratorium_end:
+            return None
+        earliest.append(_fresh_notice_end(notice, program))
+    found = _first_opening_outside_intervals(case, zone, max(earliest))
+    if found is None:
+        return None
+    if program.notice_after_moratorium and any(o.until and now < o.until <= found for o in facts.moratoriums):
         return None
     return found.astimezone(zone)
 
 
-def _outside_intervals(facts: Facts, not_before: datetime, program: Program, holiday: HolidayLookup) -> datetime | None:
-    assert facts.zone is not None
+def _first_opening_outside_intervals(case: _Case, zone: tzinfo, not_before: datetime) -> datetime | None:
+    """The first instant in a window, with room for the guard, at which no hold and no order is in force."""
+    facts = case.facts
     intervals = [(hold.starts_at, hold.until) for hold in facts.holds or ()]
     intervals += [(order.starts_at, order.until) for order in facts.moratoriums or ()]
-    instant: datetime | None = not_before
-    while instant is not None:
-        instant = calendar.first_opening(instant, guard(facts, program), facts.zone, program, holiday)
-        if instant is None:
+    while True:
+        found = calendar.first_opening(not_before, guard(facts, case.program), zone, case.program, case.holiday)
+        if found is None:
             return None
-        ends = [until for starts_at, until in intervals if _in_force(starts_at, until, instant)]
+        ends = [until for starts_at, until in intervals if _in_force(starts_at, until, found)]
         if not ends:
-            return instant
-        if None in ends:
-            return None
-        instant = max(end.astimezone(UTC) for end in ends if end is not None)
-    return None
-
-
-def _a_moratorium_ends_before(facts: Facts, instant: datetime) -> bool:
-    """Whether one that is in force or lies ahead is over by then: a fresh notice would be needed first."""
-    assert facts.now is not None
-    ends = [order.until for order in facts.moratoriums or () if order.until is not None]
-    return any(facts.now < end <= instant for end in ends)
+            return found
+        not_before = found
+        for end in ends:
+            if end is None:
+                return None
+            not_before = max(not_before, end.astimezone(UTC))
 
 
 def send_before(facts: Facts, program: Program, holiday: HolidayLookup) -> datetime | None:
@@ -322,28 +382,3 @@ def send_before(facts: Facts, program: Program, holiday: HolidayLookup) -> datet
         return None
     span = calendar.window(facts.now.astimezone(facts.zone).date(), facts.zone, program, holiday)
     return None if span is None else span[1] - guard(facts, program)
-
-
-def _must_reconnect(facts: Facts, program: Program) -> bool:
-    if facts.relay not in (Relay.DISCONNECTED, Relay.UNKNOWN):
-        return False
-    return bool(facts.protected) or _has_credit(facts, program)
-
-
-def _has_credit(facts: Facts, program: Program) -> bool:
-    balance, paid = facts.balance_cents, facts.payments_since_disconnect_cents
-    if balance is None or balance < program.reconnect_from_cents:
-        return False
-    return paid is None or paid < 0 or paid >= program.reconnect_payments_cents
-
-
-def amount_to_reconnect(facts: Facts, program: Program) -> int | None:
-    """Cents of the smallest payment that would reconnect a meter that we disconnected, arrears share included."""
-    if facts.relay is not Relay.DISCONNECTED or facts.balance_cents is None or facts.arrears_cents is None:
-        return None
-    needed = payment_reaching(facts.balance_cents, facts.arrears_cents, program.reconnect_from_cents, program)
-    if needed is None:
-        return None
-    paid = facts.payments_since_disconnect_cents
-    lacking = 0 if paid is None or paid < 0 else program.reconnect_payments_cents - paid
-    return max(needed, lacking)

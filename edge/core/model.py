@@ -87,7 +87,8 @@ class Facts:
     """All that one decision may depend on. Nothing else is read.
 
     ``None`` is unknown, except in ``returned_payment_notice_at`` (none was returned) and in a hold's or an order's
-    ``until`` (open end). Instants from the future and values that make no sense count as unknown.
+    ``until`` (open end). Instants from the future and values that make no sense count as unknown; so a forecast whose
+    time of fetch is not known carries one from the future.
     """
 
     now: datetime | None
@@ -115,6 +116,8 @@ class Facts:
     payments_feed_seen_at: datetime | None
     disconnects_left: int | None
     shadow_mode: bool | None
+    holds_incomplete: bool = False  # beside those in ``holds`` there was one that makes no sense
+    moratoriums_incomplete: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,109 +1,128 @@
 """Whether a program's weather rules hold disconnects back, on a forecast, the latest observation and the alerts.
 
-Thresholds and horizons are the program's; what is unknown or stale blocks at any time of the year.
+Thresholds and horizons are the program's; what is unknown or stale blocks at any time of the year. A forecast's hour
+counts when it overlaps the time that a rule looks at (contract section 4, domain-rules R14-R16, R20, R29, R30).
+
+The *night's low* of older Oklahoma texts (R20) is read as the lowest hour that begins between 9 p.m. and 6 a.m., local
+time, in the horizon: the texts name no hours, these are the Weather Service's usual overnight, and a wider night would
+turn the rule into one about the whole day.
 """
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
+from edge.core.calendar import FORECAST_FROM, begins, ends
 from edge.core.model import Facts, Forecast
 from edge.core.programs import ColdRule, HeatRule, Program, Threshold
 
 HOUR = timedelta(hours=1)
 OBSERVATION_MAX_AGE = timedelta(hours=2)
-FETCH_FROM = time(6)
-NIGHT = (time(21), time(6))  # for a rule about the night's low: the hours from 9 p.m. to 6 a.m.
+NIGHT = (time(21), time(6))
+
+Span = tuple[datetime, datetime]
+Season = tuple[tuple[int, int], tuple[int, int]]
 
 
 def weather_blocks(facts: Facts, program: Program) -> Iterator[tuple[str, str]]:
-    """Codes and sentences of every weather block. ``now`` and ``zone`` must be known."""
-    if program.cold is None and program.heat is None:
+    """Codes and sentences of every weather block, each code once. ``now`` and ``zone`` must be known."""
+    cold, heat = program.cold, program.heat
+    if cold is None and heat is None:
         return
-    yield from _unknown(facts, program)
-    yield from _stale(facts)
-    if program.cold is not None and in_season(facts, program.cold.season):
-        yield from _cold(facts, program.cold)
-    if program.heat is not None and in_season(facts, program.heat.season):
-        yield from _heat(facts, program.heat)
+    assert facts.now is not None
+    assert facts.zone is not None
+    now = facts.now.astimezone(UTC)
+    day = now.astimezone(facts.zone).date()
+    temperatures: Sequence[int | None] = ()
+    hot_temperatures: Sequence[int | None] = ()
+    indices: Sequence[int | None] = ()
+    forecast = facts.forecast
+    if forecast is not None and cold is not None:
+        temperatures = _values(forecast, forecast.temperature_f100, cold_span(now, cold))
+    if forecast is not None and heat is not None:
+        span = heat_span(now, day, facts.zone, heat)
+        indices = _values(forecast, forecast.heat_index_f100, span)
+        if heat.temperature is not None:
+            hot_temperatures = _values(forecast, forecast.temperature_f100, span)
+    unknown = [*_unknown_forecast(forecast, now), *_missing(temperatures, indices, hot_temperatures)]
+    unknown += _unknown_observation(facts, now, heat)
+    if facts.alerts is None:
+        unknown.append("the active alerts are not known")
+    if unknown:
+        yield "weather_unknown", "; ".join(unknown)
+    if forecast is not None:
+        yield from _stale(forecast, now, day, facts.zone)
+    if cold is not None and forecast is not None and in_season(day, cold.season):
+        yield from _cold(forecast, temperatures, now, facts.zone, cold)
+    if heat is not None and in_season(day, heat.season):
+        yield from _heat(facts, now, indices, hot_temperatures, heat)
 
 
-def in_season(facts: Facts, season: tuple[tuple[int, int], tuple[int, int]] | None) -> bool:
-    """Whether the civil day lies in a season (month, day), both ends included, perhaps across the year's end."""
+def in_season(day: date, season: Season | None) -> bool:
+    """Whether a civil day lies in a season (month, day), both ends included, perhaps across the year's end."""
     if season is None:
         return True
-    assert facts.now is not None
-    day = facts.now.astimezone(facts.zone)
     start, end = season
     present = (day.month, day.day)
     return start <= present <= end if start <= end else present >= start or present <= end
 
 
-def _unknown(facts: Facts, program: Program) -> Iterator[tuple[str, str]]:
-    now = facts.now
-    assert now is not None
-    reasons = []
-    if facts.forecast is None or facts.forecast.fetched_at > now:
-        reasons.append("there is no forecast")
-    else:
-        if program.cold is not None and None in _values(
-            facts, facts.forecast.temperature_f100, cold_span(facts, program.cold)
-        ):
-            reasons.append("the forecast lacks an hour of temperature that the rule looks at")
-        if program.heat is not None:
-            span = heat_span(facts, program.heat)
-            series = [facts.forecast.heat_index_f100]
-            if program.heat.temperature is not None:
-                series.append(facts.forecast.temperature_f100)
-            if any(None in _values(facts, values, span) for values in series):
-                reasons.append("the forecast lacks an hour of heat index that the rule looks at")
-    observed = facts.observed
-    if observed is None or observed.at > now or now - observed.at > OBSERVATION_MAX_AGE:
-        reasons.append("there is no observation of the last 2 hours")
-    elif program.heat is not None and observed.heat_index_f100 is None:
-        reasons.append("the latest observation has no heat index")
-    elif program.heat is not None and program.heat.temperature is not None and observed.temperature_f100 is None:
-        reasons.append("the latest observation has no temperature")
-    if facts.alerts is None:
-        reasons.append("the active alerts are not known")
-    if reasons:
-        yield "weather_unknown", "; ".join(reasons)
+def cold_span(now: datetime, rule: ColdRule) -> Span:
+    """The time that a cold rule looks at; ``now`` in UTC."""
+    return now, now + timedelta(hours=rule.horizon_hours)
 
 
-def _stale(facts: Facts) -> Iterator[tuple[str, str]]:
-    now = facts.now
-    assert now is not None
-    if facts.forecast is None or facts.forecast.fetched_at > now:
-        return  # unknown, not stale
-    morning = datetime.combine(now.astimezone(facts.zone).date(), FETCH_FROM, facts.zone)
-    if facts.forecast.fetched_at < morning:
-        fetched = facts.forecast.fetched_at.astimezone(facts.zone)
-        yield "weather_stale", f"the forecast was fetched {fetched:%Y-%m-%d %H:%M}, not this morning from 06:00 on"
-
-
-def cold_span(facts: Facts, rule: ColdRule) -> tuple[datetime, datetime]:
-    """The time that a cold rule looks at."""
-    assert facts.now is not None
-    return facts.now, facts.now.astimezone(UTC) + timedelta(hours=rule.horizon_hours)
-
-
-def heat_span(facts: Facts, rule: HeatRule) -> tuple[datetime, datetime]:
-    """The time that a heat rule looks at: some hours, or the rest of the civil day."""
-    now = facts.now
-    assert now is not None
+def heat_span(now: datetime, day: date, zone: tzinfo, rule: HeatRule) -> Span:
+    """The time that a heat rule looks at: some hours, or the rest of the civil day; ``now`` in UTC."""
     if rule.horizon_hours is not None:
-        return now, now.astimezone(UTC) + timedelta(hours=rule.horizon_hours)
-    tomorrow = now.astimezone(facts.zone).date() + timedelta(days=1)
-    return now, datetime.combine(tomorrow, time(), facts.zone)
+        return now, now + timedelta(hours=rule.horizon_hours)
+    return now, ends(day, time.max, zone)
 
 
-def _values(facts: Facts, series: Sequence[int | None], span: tuple[datetime, datetime]) -> list[int | None]:
-    """The values of every hour that overlaps a span; an hour outside the series is None."""
-    assert facts.forecast is not None
-    first = facts.forecast.first_hour.astimezone(UTC)
-    start = (span[0].astimezone(UTC) - first) // HOUR
-    end = -((first - span[1].astimezone(UTC)) // HOUR)
-    found: list[int | None] = list(series[max(start, 0) : max(end, 0)])
-    return [None] * (end - start - len(found)) + found
+def _values(forecast: Forecast, series: Sequence[int | None], span: Span) -> Sequence[int | None]:
+    """The values of every hour that overlaps a span, in order; an hour outside the series is None."""
+    first = forecast.first_hour
+    start = (span[0] - first) // HOUR
+    end = -((first - span[1]) // HOUR)
+    if start >= 0 and end <= len(series):
+        return series[start:end]
+    return [series[hour] if 0 <= hour < len(series) else None for hour in range(start, end)]
+
+
+def _unknown_forecast(forecast: Forecast | None, now: datetime) -> list[str]:
+    if forecast is None:
+        return ["there is no forecast"]
+    return ["when the forecast was fetched is not known"] if forecast.fetched_at > now else []
+
+
+def _missing(
+    temperatures: Sequence[int | None], indices: Sequence[int | None], hot_temperatures: Sequence[int | None]
+) -> Iterator[str]:
+    if None in temperatures or None in hot_temperatures:
+        yield "the forecast lacks an hour of temperature that the rule looks at"
+    if None in indices:
+        yield "the forecast lacks an hour of heat index that the rule looks at"
+
+
+def _unknown_observation(facts: Facts, now: datetime, heat: HeatRule | None) -> list[str]:
+    """An observation must be of the last 2 hours and have what the heat rule compares; nothing else needs it."""
+    observed = facts.observed
+    if observed is None or observed.at > now or now - observed.at.astimezone(UTC) > OBSERVATION_MAX_AGE:
+        return ["there is no observation of the last 2 hours"]
+    if heat is None:
+        return []
+    missing = ["the latest observation has no heat index"] if observed.heat_index_f100 is None else []
+    if heat.temperature is not None and observed.temperature_f100 is None:
+        missing.append("the latest observation has no temperature")
+    return missing
+
+
+def _stale(forecast: Forecast, now: datetime, day: date, zone: tzinfo) -> Iterator[tuple[str, str]]:
+    """A forecast whose time of fetch is unknown (the future counts as that) is not known to be of this morning."""
+    if forecast.fetched_at > now:
+        yield "weather_stale", "the forecast is not known to be of this morning"
+    elif forecast.fetched_at < begins(day, FORECAST_FROM, zone):
+        fetched = forecast.fetched_at.astimezone(zone)
+        yield "weather_stale", f"the forecast was fetched {fetched:%Y-%m-%d %H:%M}, not this morning from 06:00 on"
 
 
 def _reaches(value: int | None, limit: Threshold, *, upward: bool) -> bool:
@@ -114,50 +133,50 @@ def _reaches(value: int | None, limit: Threshold, *, upward: bool) -> bool:
     return value > limit.limit_f100 if upward else value < limit.limit_f100
 
 
-def _cold(facts: Facts, rule: ColdRule) -> Iterator[tuple[str, str]]:
-    forecast = facts.forecast
-    if forecast is None:
-        return
-    start, end = cold_span(facts, rule)
-    values = _values(facts, forecast.temperature_f100, (start, end))
-    reached = [value for value in values if value is not None and _reaches(value, rule.below, upward=False)]
-    if reached:
-        word = "at or below" if rule.below.inclusive else "below"
-        yield (
-            "weather_cold",
-            f"{degrees(min(reached))} F is forecast within {rule.horizon_hours} hours,"
-            f" {word} {degrees(rule.below.limit_f100)} F",
-        )
-    elif rule.night_low is not None:
-        lows = [v for v in _night_values(facts, forecast, (start, end)) if _reaches(v, rule.night_low, upward=False)]
-        if lows:
-            yield "weather_cold", f"a night's low of {degrees(min(v for v in lows if v is not None))} F is forecast"
-
-
-def _night_values(facts: Facts, forecast: Forecast, span: tuple[datetime, datetime]) -> list[int | None]:
-    first = forecast.first_hour.astimezone(UTC)
-    start = (span[0].astimezone(UTC) - first) // HOUR
-    values = _values(facts, forecast.temperature_f100, span)
-    found = []
-    for offset, value in enumerate(values):
-        clock = (first + (start + offset) * HOUR).astimezone(facts.zone).time()
-        if clock >= NIGHT[0] or clock < NIGHT[1]:
-            found.append(value)
-    return found
-
-
-def _heat(facts: Facts, rule: HeatRule) -> Iterator[tuple[str, str]]:
+def _cold(
+    forecast: Forecast, values: Sequence[int | None], now: datetime, zone: tzinfo, rule: ColdRule
+) -> Iterator[tuple[str, str]]:
+    lowest = min(_known(values), default=None)
     reasons = []
-    if facts.forecast is not None:
-        span = heat_span(facts, rule)
-        reasons += _hot("forecast", "index", max_of(_values(facts, facts.forecast.heat_index_f100, span)), rule.index)
-        if rule.temperature is not None:
-            value = max_of(_values(facts, facts.forecast.temperature_f100, span))
-            reasons += _hot("forecast", "temperature", value, rule.temperature)
-    if facts.observed is not None and facts.now is not None and facts.observed.at <= facts.now:
-        reasons += _hot("observed", "index", facts.observed.heat_index_f100, rule.index)
-        if rule.temperature is not None:
-            reasons += _hot("observed", "temperature", facts.observed.temperature_f100, rule.temperature)
+    if _reaches(lowest, rule.below, upward=False) and lowest is not None:
+        word = "at or below" if rule.below.inclusive else "below"
+        limit = degrees(rule.below.limit_f100)
+        reasons.append(f"{degrees(lowest)} F is forecast within {rule.horizon_hours} hours, {word} {limit} F")
+    if rule.night_low is not None:
+        night = min(_known(list(_night(forecast, values, now, zone))), default=None)
+        if _reaches(night, rule.night_low, upward=False) and night is not None:
+            reasons.append(f"a night's low of {degrees(night)} F is forecast within {rule.horizon_hours} hours")
+    if reasons:
+        yield "weather_cold", "; ".join(reasons)
+
+
+def _night(forecast: Forecast, values: Sequence[int | None], now: datetime, zone: tzinfo) -> Iterator[int | None]:
+    first = forecast.first_hour.astimezone(UTC)
+    first += (now - first) // HOUR * HOUR
+    for offset, value in enumerate(values):
+        clock = (first + offset * HOUR).astimezone(zone).time()
+        if clock >= NIGHT[0] or clock < NIGHT[1]:
+            yield value
+
+
+def _known(values: Sequence[int | None]) -> Sequence[int]:
+    return [value for value in values if value is not None]
+
+
+def _heat(
+    facts: Facts,
+    now: datetime,
+    indices: Sequence[int | None],
+    temperatures: Sequence[int | None],
+    rule: HeatRule,
+) -> Iterator[tuple[str, str]]:
+    """An observation counts as long as it is the latest, however old: one that is too old is told as unknown too."""
+    reasons = _hot("forecast", "heat index", max(_known(indices), default=None), rule.index)
+    reasons += _hot("forecast", "temperature", max(_known(temperatures), default=None), rule.temperature)
+    observed = facts.observed
+    if observed is not None and observed.at <= now:
+        reasons += _hot("observed", "heat index", observed.heat_index_f100, rule.index)
+        reasons += _hot("observed", "temperature", observed.temperature_f100, rule.temperature)
     for name in facts.alerts or ():
         if any(word in name.lower() for word in rule.alerts):
             reasons.append(f"the Weather Service has issued: {name}")
@@ -165,18 +184,11 @@ def _heat(facts: Facts, rule: HeatRule) -> Iterator[tuple[str, str]]:
         yield "weather_heat", "; ".join(reasons)
 
 
-def _hot(where: str, what: str, value: int | None, limit: Threshold) -> list[str]:
-    if value is None or not _reaches(value, limit, upward=True):
+def _hot(where: str, what: str, value: int | None, limit: Threshold | None) -> list[str]:
+    if value is None or limit is None or not _reaches(value, limit, upward=True):
         return []
-    name = "heat index" if what == "index" else "temperature"
     word = "at or above" if limit.inclusive else "above"
-    return [f"a {name} of {degrees(value)} F is {where}, {word} {degrees(limit.limit_f100)} F"]
-
-
-def max_of(values: Sequence[int | None]) -> int | None:
-    """The highest known value, or None."""
-    known = [value for value in values if value is not None]
-    return max(known) if known else None
+    return [f"a {what} of {degrees(value)} F is {where}, {word} {degrees(limit.limit_f100)} F"]
 
 
 def degrees(f100: int) -> str:
