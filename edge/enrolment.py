@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 import sqlite3
 import tomllib
 from collections.abc import Mapping
@@ -30,8 +31,14 @@ COLUMNS = (
     "protected",
     "low_balance_level",
     "disconnected_for_credit",
+    "email",
+    "phone",
+    "notice_channels",
 )
 NEEDED = ("account_id", "meter_id")
+CHANNELS = ("display", "email", "sms", "ivr")
+_EMAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,253}")
+_PHONE = re.compile(r"\+?[0-9][0-9 ().-]{4,24}")
 
 
 class EnrolmentError(Exception):
@@ -170,6 +177,9 @@ def _read_application(gateway: Gateway, row: Row, now: datetime) -> _Application
         enrolled_at=now,
         first_day=now.astimezone(gateway.settings.zone).date(),
         active=True,
+        email=_email(cells.get("email", "")),
+        phone=_phone(cells.get("phone", "")),
+        notice_channels=_channels(cells.get("notice_channels", ""), cells.get("email", "")),
     )
     return _Application(
         account,
@@ -217,6 +227,29 @@ def _protections(text: str) -> tuple[Protection, ...]:
     except ValueError:
         known = ", ".join(Protection)
         raise ValueError(f"protected - {text!r} is not a kind of protection ({known})") from None
+
+
+def _email(text: str) -> str:
+    if text and not _EMAIL.fullmatch(text):
+        raise ValueError(f"email - {text!r} is not an e-mail address")
+    return text
+
+
+def _phone(text: str) -> str:
+    if text and not _PHONE.fullmatch(text):
+        raise ValueError(f"phone - {text!r} is not a telephone number")
+    return text
+
+
+def _channels(text: str, email: str) -> tuple[str, ...]:
+    """The channels by which a customer wants to be told (seed 002, OCC: the customer's choice); SMS where none is."""
+    names = tuple(dict.fromkeys(name.strip() for name in text.replace(",", ";").split(";") if name.strip()))
+    for name in names:
+        if name not in CHANNELS:
+            raise ValueError(f"notice_channels - {name!r} is not a channel ({', '.join(CHANNELS)})")
+    if "email" in names and not email:
+        raise ValueError("notice_channels - email needs an address in the column email")
+    return names or ("sms",)
 
 
 def _yes_or_no(text: str, key: str) -> bool:
