@@ -17,6 +17,7 @@ import aiomqtt
 from meter_sim.faults import SLOW_ANSWER_S, FaultKind
 from meter_sim.meter import MeterValues, SimulatedMeter
 from protocols.link import RelayState
+from protocols.mqtt import Client
 
 _NO_DELAY = (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # else an answer waits 40 ms for an acknowledgement
 _BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
@@ -62,7 +63,7 @@ class TasmotaPlug:
 
     def _client(self) -> aiomqtt.Client:
         host, port = self._broker
-        return aiomqtt.Client(
+        return Client(
             host,
             port or 1883,
             transport="tcp" if port else "unix",

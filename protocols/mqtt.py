@@ -10,7 +10,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import aiomqtt
 from aiomqtt.exceptions import MqttConnectError
@@ -23,6 +23,7 @@ from protocols.messages import topic_in, topic_out
 from protocols.profile_schema import Profile
 from protocols.tasmota import Handler, OnTelemetry, TasmotaMeter
 
+T = TypeVar("T")
 Pause = Callable[[float], Awaitable[None]]
 
 _NO_DELAY = (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -31,6 +32,32 @@ _LASTING_S = 10.0  # a connection that lasted so long was a good one: the next a
 _ANSWER_S = 5.0  # how long the broker may take for an acknowledgement
 _WRONG_PROTOCOL = (1, 132)  # CONNACK of a broker that does not speak version 5: its 3.1.1 and its 5 form
 _TOPICS_A_SUBSCRIPTION = 100
+
+
+class _HungUp(aiomqtt.MqttError):
+    """The broker closed the connection instead of answering the first packet."""
+
+
+class Client(aiomqtt.Client):
+    """aiomqtt's client without two of its weaknesses.
+
+    It notices at once when the broker hangs up instead of answering, where aiomqtt would wait all its time; and it is
+    always cancelled when it is told to, where on Python 3.11 a cancellation in the instant of an answer gets lost.
+    """
+
+    def _on_disconnect(self, *told: Any) -> None:
+        if self._connected.done():
+            super()._on_disconnect(*told)
+        else:
+            self._connected.set_exception(_HungUp("the broker closed the connection without an answer"))
+
+    async def _wait_for(self, fut: Awaitable[T], timeout: float | None) -> T:
+        seconds = self.timeout if timeout is None else timeout
+        try:
+            async with asyncio.timeout(None if seconds == math.inf else seconds):
+                return await fut
+        except TimeoutError:
+            raise aiomqtt.MqttError("Operation timed out") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +76,7 @@ class Broker:
     def client(self, identifier: str, protocol: aiomqtt.ProtocolVersion, *, clean: bool) -> aiomqtt.Client:
         """A client for one connection. ``clean`` False: the broker keeps the session (3.1.1)."""
         tls = self.ca_file is not None or self.cert_file is not None
-        return aiomqtt.Client(
+        return Client(
             self.host,
             self.port or 1883,
             transport="tcp" if self.port else "unix",
@@ -226,6 +253,9 @@ class MqttMeters:
                 code = getattr(problem.rc, "value", problem.rc)
                 if code in _WRONG_PROTOCOL:
                     self._protocol = aiomqtt.ProtocolVersion.V311
+            except _HungUp:  # some brokers of 3.1.1 do so on version 5
+                old, new = aiomqtt.ProtocolVersion.V311, aiomqtt.ProtocolVersion.V5
+                self._protocol = old if self._protocol is new else new
             except aiomqtt.MqttError:
                 pass
             finally:
