@@ -124,16 +124,16 @@ class ScaledClock:
         self._start = start.astimezone(UTC)
         self._rate = rate
         self._loop_time = _LoopTime()
-        self._anchor: tuple[datetime, float] | None = None  # one value: another thread never sees half of it
+        self._anchor: tuple[datetime, float, float] | None = None  # one value: another thread never sees half of it
         self._slow = 0
 
     def now(self) -> datetime:
         """The present instant of this clock, aware, in UTC."""
         loop_now = self._loop_time()
         if self._anchor is None:
-            self._anchor = self._start, loop_now
-        instant, anchored_at = self._anchor
-        return instant + timedelta(seconds=(loop_now - anchored_at) * self.pace)
+            self._anchor = self._start, loop_now, self.pace
+        instant, anchored_at, pace = self._anchor
+        return instant + timedelta(seconds=(loop_now - anchored_at) * pace)
 
     def trusted(self) -> bool:
         """A scaled clock is its own authority."""
@@ -148,8 +148,11 @@ class ScaledClock:
         """How long to wait before looking again: the pace may change meanwhile, unless there is only one."""
         return float("inf") if self._rate == 1.0 else 0.05
 
-    def _re_anchor(self) -> None:
-        self._anchor = self.now(), self._loop_time()
+    def _go_on(self, rate: float, slow: int) -> None:
+        """Go on from this instant at the pace that these say."""
+        instant, loop_now = self.now(), self._loop_time()
+        self._rate, self._slow = rate, slow
+        self._anchor = instant, loop_now, self.pace
 
     async def wait(self, until: datetime, event: asyncio.Event | None = None) -> bool:
         """Return once the clock reads at least ``until`` (False) or ``event`` is set (True)."""
@@ -160,19 +163,16 @@ class ScaledClock:
 
     def run_at(self, rate: float) -> None:
         """Go on from this instant ``rate`` times as fast as the event loop's clock; not for a clock of rate 1."""
-        self._re_anchor()
-        self._rate = rate
+        self._go_on(rate, self._slow)
 
     @contextmanager
     def at_wall_pace(self) -> Iterator[None]:
         """While this lasts, a second of the clock is a second of the wall."""
-        self._re_anchor()
-        self._slow += 1
+        self._go_on(self._rate, self._slow + 1)
         try:
             yield
         finally:
-            self._re_anchor()
-            self._slow -= 1
+            self._go_on(self._rate, self._slow - 1)
 
 
 class _Timex(ctypes.Structure):
