@@ -37,6 +37,7 @@ LONGEST_DAY_HOURS = 25
 HOTTEST_F = 200  # beyond this on either side a temperature makes no sense
 CLEAR_OF_A_TIE = 0.4
 DEFAULT_ZONE = "America/Chicago"
+DEFAULT_PROGRAM = "default"
 UNKNOWN_INSTANT = datetime(9999, 1, 1, tzinfo=UTC)
 FIRST_YEAR, LAST_YEAR = 1901, 8999  # so that no sum of an instant and a wait leaves the calendar
 _FAR_FUTURE = re.compile(r"9\d\d\d-\d\d-\d\d[Tt ]")
@@ -157,8 +158,11 @@ def _no_unknown_key(value: Mapping[str, Any], path: str) -> None:
 
 
 def _rules(tables: Mapping[str, Any]) -> tuple[Program, HolidayLookup]:
-    name = tables.get("program") or "default"
-    overrides = tables.get("set") or {}
+    name, overrides = tables.get("program"), tables.get("set")
+    if name is None:
+        name = DEFAULT_PROGRAM
+    if overrides is None:
+        overrides = {}
     if not isinstance(name, str):
         raise CaseError("program - must be a program's name")
     if not isinstance(overrides, dict):
