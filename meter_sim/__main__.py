@@ -250,6 +250,47 @@ def profiles(context: typer.Context, as_json: Json = False) -> None:
     _show(("id", "transport", "models"), [(one.id, one.transport, ", ".join(one.models)) for one in known])
 
 
+@app.command()
+def simulate(
+    context: typer.Context,
+    meters: Annotated[int, typer.Option(min=1, max=_COUNT_MAX, help="How many meters, one account each.")] = 20,
+    days: Annotated[int, typer.Option(min=1, max=3660, help="How many civil days.")] = 7,
+    start: Annotated[str, typer.Option(metavar="YYYY-MM-DD", help="The first day.")] = "2026-10-12",
+    seed: Annotated[int, typer.Option(help="One seed decides everything.")] = 1,
+    program: Annotated[str, typer.Option(help="The program of all accounts.")] = "default",
+    faults: Annotated[str, typer.Option(help="none, normal or harsh.")] = "normal",
+    events: Annotated[Path | None, typer.Option(help="Write what happened, as JSON Lines.")] = None,
+    state_dir: Annotated[Path | None, typer.Option(help="Leave the state there, for ami-edge to read.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Run the very daemon in virtual time against meters in this process, and judge what it did."""
+    from edge.settings import ConfigError
+    from edge.store.base import StoreError
+    from meter_sim.simulate import good, parse_start, simulate
+    from meter_sim.world import MIXES, Plan
+
+    if faults not in MIXES:
+        _fail(2, f"--faults - {faults!r} is not one of {', '.join(MIXES)}")
+    if state_dir is not None and (state_dir / "edge.db").exists():
+        _fail(2, f"--state-dir {state_dir}: has a database already; name an empty directory")
+    try:
+        plan = Plan(meters, days, parse_start(start), seed, program, faults)
+        answer, _ = simulate(plan, events, state_dir)
+    except ValueError as problem:
+        _fail(2, str(problem))
+    except ConfigError as problem:
+        _fail(2, *problem.faults)
+    except (StoreError, OSError) as problem:
+        _fail(1, str(problem))
+    if as_json or context.obj["json"]:
+        typer.echo(json.dumps(answer))
+    else:
+        for key, value in answer.items():
+            typer.echo(f"{key.replace('_', ' '):<22} {value}")
+    if not good(answer):
+        raise typer.Exit(1)
+
+
 def _show(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table for a person; aligned plain text where nobody looks at a terminal."""
     if sys.stdout.isatty() and "NO_COLOR" not in os.environ:

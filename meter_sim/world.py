@@ -105,7 +105,7 @@ def simulate(plan: Plan, state_dir: Path | None = None) -> World:
         parse_site(read_toml(directory / "edge.toml"), "edge.toml"), ZoneInfo(ZONE), directory / "edge.toml", directory
     )
     catalog = load_catalog(settings)
-    store = Store(world.database, threaded=False)
+    store = Store(world.database, threaded=False, durable=False)
     try:
         with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
             runner.run(_live(world, settings, catalog, store))
@@ -209,7 +209,7 @@ def _row(plan: Plan, index: int) -> Row:
     cells = {
         "account_id": f"A-{index + 1:05d}",
         "meter_id": meter_id(index),
-        "opening_balance": f"{chance.randint(3, 30)}.00",
+        "opening_balance": f"{chance.randint(2, 14)}.00",
         "arrears": "0.00" if chance.random() < 0.7 else f"{chance.randint(20, 300)}.00",
         "takeover": "yes",
     }

@@ -23,17 +23,18 @@ class Store:
     """Runs functions inside write transactions, in order, one at a time.
 
     ``threaded=True`` is production: a slow disk must not stall the event loop. ``threaded=False`` runs the same
-    functions inline. Raises StoreError when another daemon has the database or its schema is not ours.
+    functions inline. ``durable=False`` does not wait for the disk: for state that nobody would miss. Raises StoreError
+    when another daemon has the database or its schema is not ours.
     """
 
-    def __init__(self, path: Path, *, threaded: bool) -> None:
+    def __init__(self, path: Path, *, threaded: bool, durable: bool = True) -> None:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
         self._lock_file = _take_lock(path)
         self._thread = ThreadPoolExecutor(1, "store") if threaded else None
         self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=512)
         self._database.executescript(
-            "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA busy_timeout=5000;"
-            " PRAGMA cache_size=-16000; PRAGMA wal_autocheckpoint=2000;"
+            f"PRAGMA journal_mode=WAL; PRAGMA synchronous={'FULL' if durable else 'OFF'}; PRAGMA foreign_keys=ON;"
+            " PRAGMA busy_timeout=5000; PRAGMA cache_size=-16000; PRAGMA wal_autocheckpoint=2000;"
         )
         _create_or_check_schema(self._database, path)
 
