@@ -48,6 +48,16 @@ class PolledMeter:
         """Whether the last poll got no answer."""
         return self.failures > 0
 
+    def is_due(self, now: datetime) -> bool:
+        """Whether it is to be polled. A meter that is due now for the first time begins its grid of polls here.
+
+        All meters of a line begin it together, so that a sweep is one batch and not a transaction a meter. It begins
+        anew where the clock was set back.
+        """
+        if self.due is None or self.due > now + self.every * DEAD_PROBE_MAX:
+            self.due = now
+        return self.due <= now
+
     def is_other(self, serial: str | None) -> bool:
         """Whether a serial number tells that another meter answered."""
         return self.serial is not None and serial not in (None, self.serial)
@@ -88,7 +98,7 @@ class LinePoller:
     async def sweep(self) -> None:
         """Ask every meter that is due, the living first, and save what came."""
         now = self._gateway.clock.now()
-        due = [meter for meter in self._meters if meter.due is None or meter.due <= now]
+        due = [meter for meter in self._meters if meter.is_due(now)]
         flushed_at = _loop_time()
         for meter in sorted(due, key=lambda meter: meter.dead):
             await self._poll(meter)
@@ -172,9 +182,8 @@ class LinePoller:
     def _schedule(self, meter: PolledMeter, now: datetime) -> None:
         """The next poll on the meter's own grid; a day's boundary is always one of its points."""
         rarer = min(2 ** min(meter.failures, 6), DEAD_PROBE_MAX) if meter.failures > 1 else 1
-        following = (meter.due or now) + meter.every * rarer
-        if following <= now:
-            following = now + meter.every * rarer
+        step, due = meter.every * rarer, meter.due or now
+        following = due + step * max(1, (now - due) // step + 1)
         if not self._today[0] <= now < self._today[1]:
             self._today = day_of(now, self._gateway.settings.zone)
         meter.due = min(following, self._today[1])
