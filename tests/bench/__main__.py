@@ -29,11 +29,11 @@ def measure(directory: Path, arguments: argparse.Namespace) -> list[Figure]:
     with mosquitto(directory) as broker:
         site = Site(directory, broker.port, -(-arguments.meters // UNITS), UNITS, 10 if arguments.quick else 50)
         program = build_libmodbus_sweep(directory)
-        with simulator(site):
+        with simulator(site) as meters:
             stage(f"{turns} turns of sweeps, four ways")
             figures += sweeps(site, program, turns)
             stage("the simulator beside pymodbus's server")
-            figures += simulators_answers(site, program, turns)
+            figures += simulators_answers(site, program, turns, meters.pid)
             with daemon(site) as running:
                 stage("the daemon while it polls")
                 figures += while_polling(site, running.pid, 10 if arguments.quick else 60)

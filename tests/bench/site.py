@@ -150,7 +150,7 @@ def daemon(site: Site) -> Iterator[subprocess.Popen[bytes]]:
             check=False,
         )
         if enrolled.returncode:
-            raise BenchError(f"the accounts could not be enrolled: {enrolled.stderr[-500:]}")
+            raise BenchError(f"the accounts could not be enrolled: {enrolled.stderr}{site.log_tail('ami-edge')}")
         yield running
 
 

@@ -34,9 +34,8 @@ METERS = [
 
 def impatient(profile: Profile, timeout_ms: int = 200, quiet_ms: int = 300) -> Profile:
     """The profile with short time-outs, so that tests need not wait long."""
-    timing = profile.timing.model_copy(
-        update={"timeout_ms": timeout_ms, "quiet_after_timeout_ms": quiet_ms, "min_gap_ms": 5}
-    )
+    shorter = {"timeout_ms": timeout_ms, "quiet_after_timeout_ms": quiet_ms, "min_gap_ms": 5}
+    timing = profile.timing.model_copy(update=shorter)
     return profile.model_copy(update={"timing": timing})
 
 
