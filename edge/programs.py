@@ -83,6 +83,7 @@ def build(
     name: str, raw: Mapping[str, dict[str, Any]], overrides: Mapping[str, Any] | None = None
 ) -> tuple[Program, HolidayLookup]:
     """A program from its tables and those of its bases, with dotted overrides on top. Raises ProgramError."""
+    where = "set" if overrides else f"programs/{name}.toml"
     tables = _inherited(name, raw)
     for key, value in (overrides or {}).items():
         _override(tables, key, value)
@@ -91,9 +92,9 @@ def build(
         program = _program(name, text)
         return program, _lookup(text.holidays.calendars, tuple(program.own_holidays.items()))
     except ValidationError as problem:
-        raise ProgramError(f"programs/{name}.toml: {fault_sentence(error)}" for error in problem.errors()) from None
+        raise ProgramError(f"{where}: {fault_sentence(error)}" for error in problem.errors()) from None
     except ValueError as problem:
-        raise ProgramError([f"programs/{name}.toml: {problem}"]) from None
+        raise ProgramError([f"{where}: {problem}"]) from None
 
 
 def _inherited(name: str, raw: Mapping[str, dict[str, Any]]) -> dict[str, Any]:

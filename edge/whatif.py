@@ -41,6 +41,9 @@ DEFAULT_PROGRAM = "default"
 UNKNOWN_INSTANT = datetime(9999, 1, 1, tzinfo=UTC)
 FIRST_YEAR, LAST_YEAR = 1901, 8999  # so that no sum of an instant and a wait leaves the calendar
 _FAR_FUTURE = re.compile(r"9\d\d\d-\d\d-\d\d[Tt ]")
+_TIME = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?(?:[Zz]|[+-][0-9]{2}:[0-9]{2})"
+)
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _HOLD_KINDS = {kind.value: kind for kind in HoldKind}
 _PROTECTIONS = {kind.value: kind for kind in Protection}
@@ -195,16 +198,14 @@ def _zone(name: object) -> ZoneInfo:
 
 
 def _instant(value: object) -> datetime | None:
-    """An RFC 3339 time with its offset, in UTC."""
-    if not isinstance(value, str):
+    """An RFC 3339 time with its offset, in UTC; ISO 8601's other spellings are none."""
+    if not isinstance(value, str) or not _TIME.fullmatch(value):
         return None
     try:
-        instant = datetime.fromisoformat(value)
+        instant = datetime.fromisoformat(value.upper())
     except ValueError:
         return None
-    if instant.tzinfo is None or not FIRST_YEAR <= instant.year <= LAST_YEAR:
-        return None
-    return instant.astimezone(UTC)
+    return instant.astimezone(UTC) if FIRST_YEAR <= instant.year <= LAST_YEAR else None
 
 
 def _day(value: object) -> date | None:
