@@ -29,6 +29,7 @@ from protocols.profile import Profile
 log = structlog.get_logger()
 
 HEARTBEAT = timedelta(minutes=2)
+PROGRESS_WINDOW = timedelta(minutes=8)  # every loop that matters stirs at least every five minutes
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,7 @@ async def _heartbeat(gateway: Gateway) -> None:
 
 def _all_progress(gateway: Gateway) -> bool:
     """Whether every line's polling, the ledger and the supervision have moved lately."""
-    window_s = 4 * HEARTBEAT.total_seconds()
+    window_s = PROGRESS_WINDOW.total_seconds()
     now = asyncio.get_running_loop().time()
     return all(now - moved_at < window_s for moved_at in gateway.progress.values())
 
