@@ -7,6 +7,18 @@ from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Any
 
+# At equal times what is known comes before what is done about it: the books before the notice of them, both before a
+# command, that before the relay.
+_ORDER = (
+    ("fault", "fault_end", "restart"),
+    ("forecast", "observation", "moratorium", "hold", "hold_released", "protected"),
+    ("payment", "charge", "adjustment"),
+    ("notice",),
+    ("command",),
+    ("relay",),
+)
+_RANK = {kind: rank for rank, kinds in enumerate(_ORDER) for kind in kinds}
+
 
 @dataclass(frozen=True, slots=True)
 class Happening:
@@ -23,7 +35,7 @@ class Happening:
 
 @dataclass
 class Recorder:
-    """Collects events as they happen; equal times keep the order in which they were told."""
+    """Collects events as they happen."""
 
     happenings: list[Happening] = field(default_factory=list)
 
@@ -32,8 +44,8 @@ class Recorder:
         self.happenings.append(Happening(at, kind, keys))
 
     def in_order(self) -> list[Happening]:
-        """Everything, in the order of time."""
-        return sorted(self.happenings, key=lambda happening: happening.at)
+        """Everything, in the order of time; at equal times facts before deeds, else as it was told."""
+        return sorted(self.happenings, key=lambda happening: (happening.at, _RANK[happening.kind]))
 
 
 def write_events(happenings: Iterable[Happening], zone: tzinfo, path: Path) -> None:
