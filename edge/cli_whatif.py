@@ -1,5 +1,6 @@
 """``ami-edge whatif``: the pure rules on given facts; no state is touched."""
 
+import io
 import json
 import sys
 from pathlib import Path
@@ -32,8 +33,7 @@ def decide(
         if jsonl:
             raise typer.Exit(_decide_lines(source, setting))
         try:
-            given = json.load(source)
-            print_json(answer(_with_overrides(given, setting)))
+            print_json(answer(json.load(source), setting))
         except (ValueError, RecursionError) as problem:
             raise Failure(2, f"{case}: is not one JSON document: {problem}") from None
         except CaseError as problem:
@@ -44,18 +44,18 @@ def _decide_lines(source: TextIO, setting: dict[str, Any]) -> int:
     from edge.whatif import answer_lines
 
     all_good = True
-    lines = source if not setting else (json.dumps(_with_overrides(json.loads(line), setting)) for line in source)
-    for text, good in answer_lines(lines):
+    for text, good in answer_lines(source, setting):
         sys.stdout.write(text + "\n")
         all_good = all_good and good
     return 0 if all_good else 2
 
 
 def _open(name: str) -> TextIO:
+    # What is not UTF-8 is replaced, so that it spoils its own line and no other.
     if name == "-":
-        return sys.stdin
+        return io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8", errors="replace")
     try:
-        return Path(name).open(encoding="utf-8")
+        return Path(name).open(encoding="utf-8", errors="replace")
     except OSError as problem:
         raise Failure(2, f"{name}: cannot be read: {problem.strerror}") from None
 
@@ -68,9 +68,3 @@ def _override(text: str) -> tuple[str, Any]:
         return key, json.loads(value)
     except ValueError:
         return key, value
-
-
-def _with_overrides(given: Any, setting: dict[str, Any]) -> Any:
-    if setting and isinstance(given, dict):
-        return {**given, "set": {**(given.get("set") or {}), **setting}}
-    return given

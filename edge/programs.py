@@ -84,12 +84,12 @@ def build(
 ) -> tuple[Program, HolidayLookup]:
     """A program from its tables and those of its bases, with dotted overrides on top. Raises ProgramError."""
     where = "set" if overrides else f"programs/{name}.toml"
-    tables = _inherited(name, raw)
+    tables, dates = _inherited(name, raw)
     for key, value in (overrides or {}).items():
         _override(tables, key, value)
     try:
         text = ProgramText.model_validate(_lists_as_tuples(tables))
-        program = _program(name, text)
+        program = _program(name, text, dates)
         return program, _lookup(text.holidays.calendars, tuple(program.own_holidays.items()))
     except ValidationError as problem:
         raise ProgramError(f"{where}: {fault_sentence(error)}" for error in problem.errors()) from None
@@ -97,7 +97,9 @@ def build(
         raise ProgramError([f"{where}: {problem}"]) from None
 
 
-def _inherited(name: str, raw: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+def _inherited(name: str, raw: Mapping[str, dict[str, Any]]) -> tuple[dict[str, Any], dict[str, object]]:
+    """A program's tables over those of its bases; and, by block, since when the figures hold that its source tells of:
+    the date stands in the file that names the source."""
     chain: list[str] = []
     following: str | None = name
     while following is not None:
@@ -110,9 +112,20 @@ def _inherited(name: str, raw: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
         chain.append(following)
         following = raw[following].get("base")
     tables: dict[str, Any] = {}
+    dates: dict[str, object] = {}
     for link in reversed(chain):
         _merge(tables, raw[link])
-    return tables
+        named = raw[link].get("sources")
+        for code in _SECTION_OF.keys() & named.keys() if isinstance(named, dict) else ():
+            dates[code] = _effective_from(tables, _SECTION_OF[code])
+    return tables, dates
+
+
+def _effective_from(tables: Mapping[str, Any], section: str) -> object:
+    inner: Any = tables
+    for part in (*section.split("."), "effective_from"):
+        inner = inner.get(part) if isinstance(inner, dict) else None
+    return inner
 
 
 def _merge(into: dict[str, Any], more: Mapping[str, Any]) -> None:
@@ -141,7 +154,7 @@ def _lists_as_tuples(value: Any) -> Any:
     return tuple(_lists_as_tuples(inner) for inner in value) if isinstance(value, list) else value
 
 
-def _program(name: str, text: ProgramText) -> Program:
+def _program(name: str, text: ProgramText, dates: Mapping[str, object]) -> Program:
     disconnect, reconnect, heat, cold = text.disconnect, text.reconnect, text.weather.heat, text.weather.cold
     return Program(
         name=name,
@@ -176,22 +189,11 @@ def _program(name: str, text: ProgramText) -> Program:
         account_current=text.eligibility.account_current,
         rate_halves=text.eligibility.rate_halves,
         notice_days_left=text.notices.days_left,
-        sources=_sources(text),
+        sources={
+            code: f"{source} (in force since {dates[code]})" if dates.get(code) else source
+            for code, source in text.sources.items()
+        },
     )
-
-
-def _sources(text: ProgramText) -> dict[str, str]:
-    """Where each block's rule stands and, where it rests on a threshold, since when the figures hold."""
-    dates = {
-        "disconnect": text.disconnect.effective_from,
-        "holidays": text.holidays.effective_from,
-        "weather.cold": text.weather.cold.effective_from,
-        "weather.heat": text.weather.heat.effective_from,
-    }
-    return {
-        code: f"{source} (in force since {dates[_SECTION_OF[code]].isoformat()})" if code in _SECTION_OF else source
-        for code, source in text.sources.items()
-    }
 
 
 def _cold_rule(cold: ColdText) -> ColdRule:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -38,6 +39,7 @@ HOTTEST_F = 200  # beyond this on either side a temperature makes no sense
 CLEAR_OF_A_TIE = 0.4
 DEFAULT_ZONE = "America/Chicago"
 DEFAULT_PROGRAM = "default"
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 UNKNOWN_INSTANT = datetime(9999, 1, 1, tzinfo=UTC)
 FIRST_YEAR, LAST_YEAR = 1901, 8999  # so that no sum of an instant and a wait leaves the calendar
 _FAR_FUTURE = re.compile(r"9\d\d\d-\d\d-\d\d[Tt ]")
@@ -79,31 +81,31 @@ class CaseError(Exception):
     """A case cannot be decided at all: one sentence that names the key."""
 
 
-def answer(case: object) -> dict[str, Any]:
-    """The answer to a case, in the contract's shape. Raises CaseError."""
-    facts, program, holiday = parse_case(case)
+def answer(case: object, overrides: Mapping[str, Any] = NOTHING) -> dict[str, Any]:
+    """The answer to a case, in the contract's shape; ``overrides`` win over its own ``set``. Raises CaseError."""
+    facts, program, holiday = parse_case(case, overrides)
     return answer_of(decide(facts, program, holiday), facts.zone or UTC)
 
 
-def answer_lines(lines: Iterable[str]) -> Iterator[tuple[str, bool]]:
+def answer_lines(lines: Iterable[str], overrides: Mapping[str, Any] = NOTHING) -> Iterator[tuple[str, bool]]:
     """An answer a line; a bad case gets ``{"error": ...}`` and False in its place, the others are answered."""
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
-            yield json.dumps(answer(json.loads(line))), True
+            yield json.dumps(answer(json.loads(line), overrides)), True
         except CaseError as problem:
             yield json.dumps({"error": f"line {number}: {problem}"}), False
         except (ValueError, RecursionError) as problem:
             yield json.dumps({"error": f"line {number}: is not one JSON document: {problem}"}), False
 
 
-def parse_case(case: object) -> tuple[Facts, Program, HolidayLookup]:
+def parse_case(case: object, overrides: Mapping[str, Any] = NOTHING) -> tuple[Facts, Program, HolidayLookup]:
     """Facts and rules of a case. Raises CaseError for an unknown key, program, setting or zone."""
     tables = _section({"": case}, "", needed=True)
     account, meter = _section(tables, "account"), _section(tables, "meter")
     weather, gateway = _section(tables, "weather"), _section(tables, "gateway")
-    program, holiday = _rules(tables)
+    program, holiday = _rules(tables, overrides)
     zone = _zone(tables.get("timezone", DEFAULT_ZONE))
     now = _instant(tables.get("now"))
     if now is not None:
@@ -160,18 +162,18 @@ def _no_unknown_key(value: Mapping[str, Any], path: str) -> None:
         raise CaseError(f"{path + '.' if path else ''}{unknown} is not a known key")
 
 
-def _rules(tables: Mapping[str, Any]) -> tuple[Program, HolidayLookup]:
-    name, overrides = tables.get("program"), tables.get("set")
+def _rules(tables: Mapping[str, Any], overrides: Mapping[str, Any]) -> tuple[Program, HolidayLookup]:
+    name, setting = tables.get("program"), tables.get("set")
     if name is None:
         name = DEFAULT_PROGRAM
-    if overrides is None:
-        overrides = {}
+    if setting is None:
+        setting = {}
     if not isinstance(name, str):
         raise CaseError("program - must be a program's name")
-    if not isinstance(overrides, dict):
+    if not isinstance(setting, dict):
         raise CaseError("set - must be an object of dotted keys")
     try:
-        return _program(name, json.dumps(overrides, sort_keys=True) if overrides else "{}")
+        return _program(name, json.dumps({**setting, **overrides}, sort_keys=True) if setting or overrides else "{}")
     except ProgramError as problem:
         raise CaseError("; ".join(problem.faults)) from None
 

@@ -150,8 +150,8 @@ def _last_moratorium_end(case: _Case) -> datetime | None:
     now = case.now
     if not case.program.notice_after_moratorium or now is None:
         return None
-    ended = [order.until for order in case.facts.moratoriums or () if order.until is not None and order.until <= now]
-    return max(ended, default=None)
+    ends = [order.until for order in case.facts.moratoriums or () if order.until and order.starts_at < order.until]
+    return max((end for end in ends if end <= now), default=None)
 
 
 def _fresh_notice_end(notice_at: datetime, program: Program) -> datetime:
@@ -352,7 +352,8 @@ def _next_possible_disconnect(case: _Case, codes: set[str]) -> datetime | None:
     found = _first_opening_outside_intervals(case, zone, max(earliest))
     if found is None:
         return None
-    if program.notice_after_moratorium and any(o.until and now < o.until <= found for o in facts.moratoriums):
+    ends_first = any(order.until and now < order.until <= found for order in facts.moratoriums)
+    if program.notice_after_moratorium and ends_first:
         return None
     return found.astimezone(zone)
 

@@ -157,6 +157,7 @@ EDGES_THAT_DO_NOT_BLOCK: list[Any] = [
     order(until="2026-10-14T09:00:00-05:00"),
     {"gateway": {"payments_feed_seen_at": "2026-10-14T08:45:00-05:00"}},
     {"gateway": {"disconnects_left": 1}},
+    {"program": "strict", **order(**{"from": "2026-10-13T12:00:00-05:00", "until": "2026-10-13T12:00:00-05:00"})},
     {"meter": {"confirm_seconds": 19_799}},
     weather(fetched_at="2026-10-14T06:00:00-05:00"),
     weather(observed={"at": "2026-10-14T07:00:00-05:00"}),

@@ -74,6 +74,8 @@ def test_what_the_other_programs_do_differently() -> None:
 
 def test_a_threshold_tells_its_source_and_since_when_it_holds() -> None:
     assert shipped("missouri").sources["weather_cold"] == "RSMo 393.109; R29 (in force since 2025-08-28)"
+    assert shipped("strict").sources["guard"].endswith("(in force since 2026-01-01)")
+    assert shipped("strict").sources["outside_window"] == shipped("default").sources["outside_window"]
     assert shipped("default").sources["outside_window"].endswith("(in force since 2011-06-22)")
     assert (
         shipped("pso-prepay")

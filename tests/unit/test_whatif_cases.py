@@ -138,6 +138,16 @@ def test_a_time_may_be_spelt_as_rfc_3339_allows(now: str) -> None:
     assert answered({"now": now})["action"] == "disconnect"
 
 
+def test_overrides_from_outside_win_over_the_cases_own() -> None:
+    given = case({"account": {"balance": "0.00"}, "set": {"disconnect.trip": "negative"}})
+    assert answer(given)["action"] == "none"
+    assert answer(given, {"disconnect.trip": "zero"})["action"] == "disconnect"
+    lines = [json.dumps(given), json.dumps({**given, "set": 5})]
+    answers = [(json.loads(text), good) for text, good in answer_lines(lines, {"disconnect.trip": "zero"})]
+    assert answers[0][0]["action"] == "disconnect"
+    assert answers[1] == ({"error": "line 2: set - must be an object of dotted keys"}, False)
+
+
 def test_a_bad_line_gets_its_error_in_its_place() -> None:
     lines = [
         json.dumps(BASE),
