@@ -15,7 +15,7 @@ from edge.clock import Clock
 from edge.core import vee
 from edge.days import DayCloser
 from edge.gateway import Gateway
-from edge.readings import LinePoller, PolledMeter, by_line
+from edge.readings import LinePoller, PolledMeter, ReadSaver, by_line
 from edge.relays import Confirmation, RelayOperator
 from edge.settings import Meter, Settings
 from edge.store import records
@@ -48,8 +48,9 @@ async def run(settings: Settings, catalog: Catalog, ports: Ports, ready: Callabl
     gateway = build_gateway(settings, catalog, ports)
     await gateway.restore()
     operator = RelayOperator(gateway, confirmations(settings, catalog))
+    saver = ReadSaver(gateway)
     pollers = [
-        LinePoller(gateway, meters, settings.site.polling.attempts, operator.answered)
+        LinePoller(gateway, meters, settings.site.polling.attempts, operator.answered, saver)
         for meters in by_line(polled_meters(settings, catalog, ports.links))
     ]
     head_end = HeadEnd(gateway, ports.head_end)

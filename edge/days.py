@@ -110,7 +110,7 @@ class DayCloser:
             closed_at=around.now,
         )
         books.add_day(database, closed)
-        tell_balance(database, account, posted, around)
+        tell_balance(database, self._gateway, account, posted, around)
         self._gateway.rule(database, account.account_id, around)
         log.info("day closed", account=account.account_id, day=day.isoformat(), charge_cents=closed.charge_cents)
         return True

@@ -157,7 +157,7 @@ def _enroll(database: sqlite3.Connection, gateway: Gateway, row: Row, around: Ci
     records.add_event(
         database, "enrolled", around.now, {"account_id": account_id, "meter_id": account.meter_id, "balance": balance}
     )
-    tell_balance(database, account, posted, around)
+    tell_balance(database, gateway, account, posted, around)
     gateway.rule(database, account_id, around)
     return Outcome(row.where, account_id, accepted=True, reason="")
 

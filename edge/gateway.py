@@ -70,6 +70,9 @@ class Gateway:
     outbox_waiting: asyncio.Event = field(default_factory=asyncio.Event)
     facts_changed: asyncio.Event = field(default_factory=asyncio.Event)
     reads_saved: asyncio.Event = field(default_factory=asyncio.Event)
+    mail_waiting: asyncio.Event = field(default_factory=asyncio.Event)
+    displays_waiting: asyncio.Event = field(default_factory=asyncio.Event)
+    notices_for: set[str] = field(default_factory=set)  # channels of our own for which a transaction left notices
     weather: WeatherInForce = field(default_factory=WeatherInForce)
     payments_feed_seen_at: datetime | None = None
     under_command: set[str] = field(default_factory=set)
@@ -112,6 +115,8 @@ class Gateway:
         result = await self.store.write(work)
         self.orders_waiting.set()
         self.outbox_waiting.set()
+        while self.notices_for:
+            (self.mail_waiting if self.notices_for.pop() == "email" else self.displays_waiting).set()
         return result
 
     def made_progress(self, task: str) -> None:

@@ -18,6 +18,7 @@ from edge.clock import SystemClock
 from edge.daemon import Ports, notify_systemd, run
 from edge.gateway import Gateway
 from edge.links import build_links, head_end_session
+from edge.mail import MailSender, smtp_transport
 from edge.settings import Settings
 from edge.store.engine import Store
 
@@ -49,12 +50,21 @@ async def _serve(settings: Settings, catalog: Catalog, clock: SystemClock, store
 
         return service
 
+    transport = smtp_transport(settings)
+
+    async def mail(gateway: Gateway) -> None:
+        assert transport is not None
+        assert settings.site.email is not None
+        await MailSender(gateway, transport, settings.site.email.sender).run()
+
     async def announce(_: Gateway) -> None:
         await listening.wait()
         notify_systemd("READY=1")
         log.info("ready", meters=len(settings.site.meters), socket=str(settings.socket))
 
-    services = (local_api, announce, *map(beside, companions))
+    services = [local_api, announce, *map(beside, companions)]
+    if transport is not None:
+        services.append(mail)
     ports = Ports(clock, store, links, head_end_session(settings), services)
     log.info("starting", version=__version__, sqlite=sqlite3.sqlite_version, state=str(settings.state_dir))
     work = asyncio.ensure_future(run(settings, catalog, ports, lambda _: None))

@@ -1,75 +1,251 @@
-"""Notices to customers: each recorded once per event, in the transaction of what it tells, and sent by the outbox."""
+"""Notices to customers: each recorded once an event and channel, in the transaction of what it tells; sent afterwards.
+
+A customer chose channels at enrolment (seed 002, OCC: "a choice of communication methods"). What is for SMS or IVR, and
+for e-mail where the site has no mail server, the head end is given on ``out/notices``; e-mail and in-home displays are
+the gateway's own (``mail``, ``displays``).
+"""
 
 import sqlite3
 from datetime import datetime
 
 from edge.core import notices as texts
+from edge.core.arrears import payment_reaching
+from edge.core.model import Facts, Relay
+from edge.core.programs import Program
 from edge.facts import Circumstances
-from edge.store import books, records
+from edge.gateway import Gateway
+from edge.rulings import Ruling
+from edge.standing import kwh_price, spending, standing_of
+from edge.store import books, customers, records
 from edge.store.books import Posted
 from edge.store.customers import Account
 
+BANS = frozenset({"moratorium_order", "weather_cold", "weather_heat"})
+MAYBE_BANS = frozenset({"weather_unknown", "weather_stale"})  # a ban that held may hold still
+_UNDER_A_BAN = "ban"
 
-def tell_balance(database: sqlite3.Connection, account: Account, posted: Posted, around: Circumstances) -> None:
-    """Give the zero notice when the balance is zero or below and none is in force (domain-rules C3)."""
-    if posted.balance_cents > 0:
+
+def tell_balance(
+    database: sqlite3.Connection, gateway: Gateway, account: Account, posted: Posted, around: Circumstances
+) -> None:
+    """Give what a posting makes due: the customer's dollar level, days left, zero (domain-rules R3, R7, C3)."""
+    program = program_of(gateway, account)
+    marks = records.notice_marks(database, account.account_id)
+    after = spending(database, account, posted.balance_cents)
+    told = marks - {_UNDER_A_BAN}
+    due = texts.falls(posted.before_cents, after, account.low_balance_cents, program.notice_days_left, told)
+    kept = marks & {_UNDER_A_BAN} if posted.balance_cents <= 0 else frozenset()
+    if due.told | kept != marks:
+        records.set_notice_marks(database, account.account_id, marks, due.told | kept)
+    if due.low_balance or due.days_left is not None:
+        _tell_what_is_left(database, gateway, account, posted, due, around)
+    if posted.balance_cents <= 0:
+        _tell_zero_once(database, gateway, account, posted, around)
+
+
+def _tell_what_is_left(
+    database: sqlite3.Connection,
+    gateway: Gateway,
+    account: Account,
+    posted: Posted,
+    due: texts.Falls,
+    around: Circumstances,
+) -> None:
+    tariff, modulo_wh = gateway.tariffs[account.tariff], modulo_of(gateway, account)
+    standing = standing_of(database, account, posted.balance_cents, tariff, modulo_wh, around)
+    days = program_of(gateway, account).notice_days_left
+    suffix = f"{account.account_id}-{posted.entry_id}"
+    if due.low_balance and account.low_balance_cents is not None:
+        text = texts.low_balance(standing, account.low_balance_cents, days)
+        _tell(database, gateway, account, "low_balance", text, f"low-{suffix}", posted.entry_id, around.now)
+    if due.days_left is not None:
+        text = texts.remaining_credit(standing, days)
+        key = f"days-{due.days_left}-{suffix}"
+        _tell(database, gateway, account, "days_left", text, key, posted.entry_id, around.now)
+
+
+def _tell_zero_once(
+    database: sqlite3.Connection, gateway: Gateway, account: Account, posted: Posted, around: Circumstances
+) -> None:
+    """Give the zero notice unless one is in force: only a balance above zero ends one."""
+    last = records.last_notice(database, account.account_id, "zero")
+    if last is None or books.balance_was_positive_since(database, account.account_id, last.entry_id):
+        key = f"zero-{account.account_id}-{posted.entry_id}"
+        _tell_zero(database, gateway, account, key, posted.entry_id, around)
+
+
+def _tell_zero(
+    database: sqlite3.Connection, gateway: Gateway, account: Account, key: str, entry_id: int, around: Circumstances
+) -> None:
+    balance = books.balance_cents(database, account.account_id)
+    text = texts.zero_balance(balance, _to_pay(database, gateway, account))
+    _tell(database, gateway, account, "zero", text, key, entry_id, around.now)
+
+
+def _to_pay(database: sqlite3.Connection, gateway: Gateway, account: Account) -> int | None:
+    """The smallest payment that makes a credit balance, the arrears' share included."""
+    balance = books.balance_cents(database, account.account_id)
+    debt = books.arrears_cents(database, account.account_id)
+    return payment_reaching(balance, debt, 1, program_of(gateway, account))
+
+
+def tell_ruling(database: sqlite3.Connection, gateway: Gateway, ruling: Ruling, around: Circumstances) -> None:
+    """Give what a ruling about somebody at or below zero makes due: a disconnect to come, the end of a ban on them."""
+    facts, decision, account = ruling.facts, ruling.decision, ruling.account
+    concerned = facts.enrolled and facts.relay is Relay.CONNECTED and facts.protected == ()
+    if not concerned or facts.balance_cents is None or facts.balance_cents > 0:
         return
-    last = records.notice_reached(database, account.account_id, "zero", confirmed_only=False)
-    if last is not None and not books.balance_was_positive_since(database, account.account_id, last[0]):
+    codes = {block.code for block in decision.blocks}
+    following = decision.next_possible_disconnect
+    _tell_ban_ended(database, gateway, account, codes, following, around)
+    if program_of(gateway, account).notice_after_moratorium and "moratorium_order" not in codes:
+        _renew_zero(database, gateway, account, facts, around)
+    if following is not None and following > around.now:
+        _tell_pending(database, gateway, account, following, around)
+
+
+def _tell_ban_ended(
+    database: sqlite3.Connection,
+    gateway: Gateway,
+    account: Account,
+    codes: set[str],
+    following: datetime | None,
+    around: Circumstances,
+) -> None:
+    """Once for each time that an order or the weather held the account back (domain-rules R11, C7)."""
+    marks = records.notice_marks(database, account.account_id)
+    if codes & BANS:
+        records.set_notice_marks(database, account.account_id, marks, marks | {_UNDER_A_BAN})
+    elif _UNDER_A_BAN in marks and not codes & MAYBE_BANS:
+        records.set_notice_marks(database, account.account_id, marks, marks - {_UNDER_A_BAN})
+        balance = books.balance_cents(database, account.account_id)
+        to_pay = _to_pay(database, gateway, account)
+        text = texts.moratorium_ended(balance, to_pay, following, around.zone)
+        key = f"moratorium-{account.account_id}-{around.now.isoformat()}"
+        entry_id = books.last_prepaid_entry(database, account.account_id)
+        _tell(database, gateway, account, "moratorium_ended", text, key, entry_id, around.now)
+
+
+def _renew_zero(
+    database: sqlite3.Connection, gateway: Gateway, account: Account, facts: Facts, around: Circumstances
+) -> None:
+    """A fresh zero notice where an order has ended since the last one and the program asks for it (C7, ``strict``)."""
+    ended = [o.until for o in facts.moratoriums or () if o.until is not None and o.until <= around.now]
+    last = records.last_notice(database, account.account_id, "zero")
+    if last is not None and ended and last.created_at < max(ended):
+        key = f"zero-{account.account_id}-{last.entry_id}-after-{max(ended).isoformat()}"
+        _tell_zero(database, gateway, account, key, last.entry_id, around)
+
+
+def _tell_pending(
+    database: sqlite3.Connection, gateway: Gateway, account: Account, at: datetime, around: Circumstances
+) -> None:
+    """Once a zero notice: when power may be disconnected, and what keeps it on (domain-rules R43)."""
+    zero = records.last_notice(database, account.account_id, "zero")
+    if zero is None or records.was_told(database, key := f"pending-{zero.event_key}"):
         return
-    text = texts.zero_balance(posted.balance_cents)
-    key = f"zero-{account.account_id}-{posted.entry_id}"
-    records.add_notice(database, records.Notice(account.account_id, "zero", text, key, posted.entry_id, around.now))
+    balance = books.balance_cents(database, account.account_id)
+    text = texts.pending_disconnect(balance, _to_pay(database, gateway, account), at, around.zone)
+    _tell(database, gateway, account, "pending_disconnect", text, key, zero.entry_id, around.now)
 
 
 def tell_payment(
     database: sqlite3.Connection,
+    gateway: Gateway,
     account: Account,
-    payment_id: str,
-    amount_cents: int,
-    to_arrears_cents: int,
+    paid: books.StoredPayment,
     posted: Posted,
     around: Circumstances,
 ) -> None:
-    """Tell that a payment was received."""
-    text = texts.payment_received(amount_cents, to_arrears_cents, posted.balance_cents)
-    notice = records.Notice(account.account_id, "payment", text, f"payment-{payment_id}", posted.entry_id, around.now)
-    records.add_notice(database, notice)
+    """Tell that a payment was received: on the day it was made, where that is known and not still to come."""
+    made_at = paid.paid_at if paid.paid_at is not None and paid.paid_at <= around.now else around.now
+    today = around.now.astimezone(around.zone).date()
+    text = texts.payment_received(
+        paid.amount_cents,
+        paid.to_arrears_cents,
+        made_at.astimezone(around.zone).date(),
+        posted.balance_cents,
+        kwh_price(database, account, gateway.tariffs[account.tariff], today),
+    )
+    _tell(database, gateway, account, "payment", text, f"payment-{paid.payment_id}", posted.entry_id, around.now)
 
 
 def tell_returned(
     database: sqlite3.Connection,
+    gateway: Gateway,
     account: Account,
-    payment_id: str,
-    amount_cents: int,
+    paid: books.StoredPayment,
     fee_cents: int,
     posted: Posted,
     around: Circumstances,
 ) -> None:
-    """Tell that a payment was taken back; the customer's business day runs from this notice."""
-    text = texts.payment_returned(amount_cents, fee_cents, posted.balance_cents)
-    notice = records.Notice(
-        account.account_id, "returned_payment", text, f"returned-{payment_id}", posted.entry_id, around.now
-    )
-    records.add_notice(database, notice)
+    """Tell that a payment was taken back; the customer's business day runs from this notice (domain-rules R22)."""
+    text = texts.payment_returned(paid.amount_cents, fee_cents, posted.balance_cents)
+    key = f"returned-{paid.payment_id}"
+    _tell(database, gateway, account, "returned_payment", text, key, posted.entry_id, around.now)
 
 
 def tell_disconnected(
-    database: sqlite3.Connection, account_id: str, order_id: int, amount_to_reconnect: int | None, now: datetime
+    database: sqlite3.Connection,
+    gateway: Gateway,
+    account_id: str,
+    order_id: int,
+    amount_to_reconnect: int | None,
+    now: datetime,
 ) -> None:
     """Tell that power was disconnected and what brings it back."""
     text = texts.disconnected(books.balance_cents(database, account_id), amount_to_reconnect)
-    _add_for(database, account_id, "disconnected", text, f"disconnected-{order_id}", now)
+    _tell_of_order(database, gateway, account_id, "disconnected", text, order_id, now)
 
 
-def tell_reconnected(database: sqlite3.Connection, account_id: str, order_id: int, now: datetime) -> None:
+def tell_reconnected(
+    database: sqlite3.Connection, gateway: Gateway, account_id: str, order_id: int, now: datetime
+) -> None:
     """Tell that power is back."""
     text = texts.reconnected(books.balance_cents(database, account_id))
-    _add_for(database, account_id, "reconnected", text, f"reconnected-{order_id}", now)
+    _tell_of_order(database, gateway, account_id, "reconnected", text, order_id, now)
 
 
-def _add_for(
-    database: sqlite3.Connection, account_id: str, kind: str, text: str, event_key: str, now: datetime
+def _tell_of_order(
+    database: sqlite3.Connection,
+    gateway: Gateway,
+    account_id: str,
+    kind: str,
+    text: str,
+    order_id: int,
+    now: datetime,
 ) -> None:
+    account = customers.account(database, account_id)
+    assert account is not None
     entry_id = books.last_prepaid_entry(database, account_id)
-    records.add_notice(database, records.Notice(account_id, kind, text, event_key, entry_id, now))
+    _tell(database, gateway, account, kind, text, f"{kind}-{order_id}", entry_id, now)
+
+
+def _tell(
+    database: sqlite3.Connection,
+    gateway: Gateway,
+    account: Account,
+    kind: str,
+    text: str,
+    event_key: str,
+    entry_id: int,
+    now: datetime,
+) -> None:
+    """Record a notice for each of the customer's channels, and leave it where that channel is looked after."""
+    for channel in account.notice_channels:
+        own = channel == "display" or (channel == "email" and gateway.settings.site.email is not None)
+        queue = "notices" if not own else "email" if channel == "email" else None
+        notice = records.Notice(account.account_id, kind, text, event_key, entry_id, now, channel)
+        if records.add_notice(database, notice, queue) and own:
+            gateway.notices_for.add(channel)
+
+
+def program_of(gateway: Gateway, account: Account) -> Program:
+    """The rules under which an account is enrolled."""
+    return gateway.rulebook.programs[account.program][0]
+
+
+def modulo_of(gateway: Gateway, account: Account) -> int | None:
+    """The first count that the register of an account's meter cannot show; None where there is no such."""
+    gear = gateway.switchgear.get(account.meter_id)
+    return gear.register_modulo_wh if gear else None

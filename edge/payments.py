@@ -77,23 +77,21 @@ def post_payment(
         to_balance_cents=to_balance,
     )
     posted = books.post(database, transaction, posted_at=around.now, received_at=around.now, by=by)
-    books.add_payment(
-        database,
-        StoredPayment(
-            request.payment_id,
-            account.account_id,
-            request.amount_cents,
-            to_arrears,
-            to_balance,
-            request.paid_at,
-            request.channel,
-            request.source,
-            around.now,
-            posted.transaction_id,
-        ),
+    paid = StoredPayment(
+        request.payment_id,
+        account.account_id,
+        request.amount_cents,
+        to_arrears,
+        to_balance,
+        request.paid_at,
+        request.channel,
+        request.source,
+        around.now,
+        posted.transaction_id,
     )
-    tell_payment(database, account, request.payment_id, request.amount_cents, to_arrears, posted, around)
-    tell_balance(database, account, posted, around)
+    books.add_payment(database, paid)
+    tell_payment(database, gateway, account, paid, posted, around)
+    tell_balance(database, gateway, account, posted, around)
     gateway.rule(database, account.account_id, around)
     return Receipt(request.payment_id, "posted", "", to_arrears, to_balance, posted.balance_cents)
 
@@ -157,8 +155,8 @@ async def return_payment(
         )
         posted = books.post(database, transaction, posted_at=around.now, received_at=around.now, by=by)
         books.add_returned_payment(database, payment_id, returned_at, fee_cents, reason, posted)
-        tell_returned(database, account, payment_id, paid.amount_cents, fee_cents, posted, around)
-        tell_balance(database, account, posted, around)
+        tell_returned(database, gateway, account, paid, fee_cents, posted, around)
+        tell_balance(database, gateway, account, posted, around)
         gateway.rule(database, paid.account_id, around)
 
     await gateway.record(work)

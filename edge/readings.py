@@ -74,13 +74,71 @@ class _Batch:
         return bool(self.reads or self.links or self.relays or self.alarms)
 
 
+class ReadSaver:
+    """Saves what the lines of one gateway read. What comes while a transaction is under way shares the next one.
+
+    Lines are polled at the same instants: each with a commit of its own, they would keep payments waiting.
+    """
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._waiting: list[_Batch] = []
+        self._saving = asyncio.Lock()
+
+    async def save(self, batch: _Batch) -> None:
+        """Return when the batch is durable."""
+        self._waiting.append(batch)
+        async with self._saving:
+            if not any(other is batch for other in self._waiting):
+                return  # it went with another's
+            batches, self._waiting = self._waiting, []
+            gateway = self._gateway
+            write = gateway.record if any(each.relays or each.alarms for each in batches) else gateway.store.write
+            await write(lambda database: self._write(database, batches))
+        gateway.reads_saved.set()
+
+    def _write(self, database: sqlite3.Connection, batches: Sequence[_Batch]) -> None:
+        for batch in batches:
+            fleet.save_reads(database, batch.reads)
+            fleet.save_links(database, batch.links)
+            for kind, at, data in batch.alarms:
+                records.add_event(database, kind, at, data)
+            for meter, relay, at in batch.relays:
+                self._save_relay(database, meter, relay, at)
+
+    def _save_relay(self, database: sqlite3.Connection, meter: PolledMeter, relay: RelayState, at: datetime) -> None:
+        """Record a relay that is not where we last knew it, and decide about its account again."""
+        last = fleet.relay_change(database, meter.meter_id)
+        if meter.meter_id in self._gateway.under_command or (last is not None and last.at >= at):
+            meter.relay = None  # a command's read-back knows better than a poll that came before it
+            return
+        meter.relay = relay.value
+        if last is not None and last.relay == relay.value:
+            return
+        cause = "first seen" if last is None else cause_of(last, relay)
+        fleet.add_relay_change(database, meter.meter_id, at, relay.value, cause, None)
+        account = customers.account_of_meter(database, meter.meter_id)
+        if last is not None and cause == "foreign":
+            account_id = account.account_id if account else None
+            data = {"meter_id": meter.meter_id, "account_id": account_id, "relay": relay.value, "cause": cause}
+            records.add_event(database, "relay", at, data)
+        if account is not None:
+            self._gateway.rule(database, account.account_id, self._gateway.circumstances())
+
+
 class LinePoller:
     """Polls the meters of one line. ``answered`` is told of each meter that answers after silence."""
 
     def __init__(
-        self, gateway: Gateway, meters: Sequence[PolledMeter], attempts: int, answered: Callable[[str], None]
+        self,
+        gateway: Gateway,
+        meters: Sequence[PolledMeter],
+        attempts: int,
+        answered: Callable[[str], None],
+        saver: ReadSaver,
     ) -> None:
         self._gateway = gateway
+        self._saver = saver
         self._meters = meters
         self._attempts = attempts
         self._answered = answered
@@ -190,39 +248,8 @@ class LinePoller:
 
     async def _flush(self) -> None:
         batch, self._batch = self._batch, _Batch()
-        if not batch:
-            return
-        gateway = self._gateway
-        write = gateway.record if batch.relays or batch.alarms else gateway.store.write
-        await write(lambda database: self._save(database, batch))
-        gateway.reads_saved.set()
-
-    def _save(self, database: sqlite3.Connection, batch: _Batch) -> None:
-        fleet.save_reads(database, batch.reads)
-        fleet.save_links(database, batch.links)
-        for kind, at, data in batch.alarms:
-            records.add_event(database, kind, at, data)
-        for meter, relay, at in batch.relays:
-            self._save_relay(database, meter, relay, at)
-
-    def _save_relay(self, database: sqlite3.Connection, meter: PolledMeter, relay: RelayState, at: datetime) -> None:
-        """Record a relay that is not where we last knew it, and decide about its account again."""
-        last = fleet.relay_change(database, meter.meter_id)
-        if meter.meter_id in self._gateway.under_command or (last is not None and last.at >= at):
-            meter.relay = None  # a command's read-back knows better than a poll that came before it
-            return
-        meter.relay = relay.value
-        if last is not None and last.relay == relay.value:
-            return
-        cause = "first seen" if last is None else cause_of(last, relay)
-        fleet.add_relay_change(database, meter.meter_id, at, relay.value, cause, None)
-        account = customers.account_of_meter(database, meter.meter_id)
-        if last is not None and cause == "foreign":
-            account_id = account.account_id if account else None
-            data = {"meter_id": meter.meter_id, "account_id": account_id, "relay": relay.value, "cause": cause}
-            records.add_event(database, "relay", at, data)
-        if account is not None:
-            self._gateway.rule(database, account.account_id, self._gateway.circumstances())
+        if batch:
+            await self._saver.save(batch)
 
 
 def cause_of(last: fleet.RelayChange | None, relay: RelayState) -> str:

@@ -186,10 +186,10 @@ class RelayOperator:
             if done and order.action == Action.DISCONNECT:
                 ruling = gateway.rule(database, order.account_id, around)
                 needed = ruling.decision.amount_to_reconnect_cents
-                tell_disconnected(database, order.account_id, order.order_id, needed, now)
+                tell_disconnected(database, gateway, order.account_id, order.order_id, needed, now)
                 return
             if done:
-                tell_reconnected(database, order.account_id, order.order_id, now)
+                tell_reconnected(database, gateway, order.account_id, order.order_id, now)
             gateway.rule(database, order.account_id, around)
 
         await gateway.record(work)

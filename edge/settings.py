@@ -71,6 +71,26 @@ class Enforcement(_Part):
     disconnects_per_day: Annotated[int, Field(ge=0)] = 200
 
 
+class Email(_Part):
+    """The mail server that takes the gateway's e-mail; without this table the head end is given it."""
+
+    host: str
+    port: Annotated[int, Field(ge=1, le=65535)] = 25
+    sender: Annotated[str, Field(pattern=r"^[!-?A-~]+@[!-?A-~]+$")]
+    username: str | None = None
+    password_file: str | None = None
+    starttls: bool = False
+    ca_file: str | None = None
+
+    @model_validator(mode="after")
+    def _tells_no_password_in_the_clear(self) -> Self:
+        if (self.username is None) != (self.password_file is None):
+            raise ValueError("username and password_file come together")
+        if self.username is not None and not self.starttls:
+            raise ValueError("a password is only sent over starttls")
+        return self
+
+
 class Defaults(_Part):
     """What an enrolled account gets where its row does not say."""
 
@@ -131,6 +151,7 @@ class Site(_Part):
     weather: Weather = Weather()
     enforcement: Enforcement = Enforcement()
     defaults: Defaults = Defaults()
+    email: Email | None = None
     allow_unverified_relay: bool = False
     lines: tuple[Line, ...] = ()
     meters: tuple[Meter, ...] = ()

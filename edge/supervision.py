@@ -4,6 +4,7 @@ import sqlite3
 from datetime import datetime, timedelta
 
 from edge.gateway import Gateway
+from edge.notices import tell_ruling
 from edge.store import customers
 
 LOOK_AGAIN = timedelta(minutes=5)  # facts also change by growing old
@@ -39,5 +40,7 @@ class Supervision:
     def _decide(self, database: sqlite3.Connection, account_ids: list[str]) -> list[datetime]:
         around = self._gateway.circumstances()
         rulings = [self._gateway.rule(database, account_id, around) for account_id in account_ids]
+        for ruling in rulings:
+            tell_ruling(database, self._gateway, ruling, around)
         following = [ruling.decision.next_possible_disconnect for ruling in rulings]
         return [instant for instant in following if instant is not None and instant > around.now]

@@ -111,7 +111,7 @@ class HeadEndLink(Protocol):
         ...
 
     async def publish(self, kind: str, payload: bytes) -> None:
-        """Publish on ``out/<kind>``, at least once, never retained; returns when the broker has it.
+        """Publish on ``out/<kind>``, at least once; returns when the broker has it. Only ``display/…`` is retained.
 
         Raises LinkDown or LinkTimeout.
         """

@@ -184,6 +184,11 @@ def topic_out(gateway_id: str, kind: str) -> str:
     return f"ami/v1/{gateway_id}/out/{kind}"
 
 
+def is_retained(kind: str) -> bool:
+    """Whether the broker keeps the last message of a kind that the gateway sends: only what displays show."""
+    return kind.startswith("display/")
+
+
 def parse(kind: str, payload: bytes) -> InMessage:
     """Read a message of a kind (what follows ``in/``; weather documents are read elsewhere).
 

@@ -19,7 +19,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from protocols.link import HeadEndMessage, LinkDown, LinkTimeout
-from protocols.messages import topic_in, topic_out
+from protocols.messages import is_retained, topic_in, topic_out
 from protocols.profile_schema import Profile
 from protocols.tasmota import Handler, OnTelemetry, TasmotaMeter
 
@@ -183,7 +183,7 @@ class HeadEndSession:
             client._client.ack(message_number, qos)
 
     async def publish(self, kind: str, payload: bytes) -> None:
-        """Publish on ``out/<kind>``, at least once, never retained; returns when the broker has it.
+        """Publish on ``out/<kind>``, at least once; returns when the broker has it. Only ``display/…`` is retained.
 
         Raises LinkDown or LinkTimeout.
         """
@@ -191,7 +191,7 @@ class HeadEndSession:
         if client is None or not _stands(client):
             raise LinkDown("there is no session with the broker")
         try:
-            await client.publish(topic_out(self._gateway_id, kind), payload, qos=1)
+            await client.publish(topic_out(self._gateway_id, kind), payload, qos=1, retain=is_retained(kind))
         except aiomqtt.MqttCodeError as problem:
             raise LinkDown(f"the broker's session was lost: {problem}") from None
         except aiomqtt.MqttError:

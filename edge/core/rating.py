@@ -27,7 +27,17 @@ from typing import NamedTuple
 
 from edge.core.tariffs import Piece, Rounding, Tariff, Tax, Tier, Version, month_pieces, period_spans
 
-__all__ = ["Bill", "BillLine", "DayUsage", "Tariff", "bill", "by_period", "charges_for_last_day", "estimate_use_cents"]
+__all__ = [
+    "Bill",
+    "BillLine",
+    "DayUsage",
+    "Tariff",
+    "bill",
+    "by_period",
+    "charges_for_last_day",
+    "estimate_use_cents",
+    "price_of_next_kwh",
+]
 
 _MICRO_PER_CENT = 10_000
 _WH_PER_KWH = 1_000
@@ -105,6 +115,24 @@ def estimate_use_cents(tariff: Tariff, day: date, energy_wh: int, days: int) -> 
     before_taxes = price * energy_wh * month_days + fixed * _WH_PER_KWH
     with_taxes = _MILLION + sum([tax.parts_per_million for tax in version.taxes])
     return _half_up(before_taxes * with_taxes, _MICRO_PER_CENT * _WH_PER_KWH * month_days * _MILLION)
+
+
+def price_of_next_kwh(tariff: Tariff, day: date, month_wh: int, month_days_billed: int) -> int:
+    """What one kWh more costs, for display, in 10^-12 dollars: energy, fuel, riders and the taxes on them.
+
+    ``month_wh`` and ``month_days_billed``: use and days of the civil month so far, which say the tier; by time of use
+    it is the mean over the hours of the day. Raises ValueError where there are no prices for the day.
+    """
+    version = tariff.version(day)
+    tiers = version.season(day).tiers
+    if tiers:
+        month_days, _ = month_pieces(tariff, day.year, day.month)
+        scaled, days = month_wh * month_days, max(1, month_days_billed)
+        price = next(t.micro_per_kwh for t in tiers if t.up_to_wh is None or scaled < t.up_to_wh * days)
+    else:
+        price = _mean_price(version, day)
+    price += sum([rider.micro_per_kwh(day) for rider in tariff.riders])
+    return price * (_MILLION + sum([tax.parts_per_million for tax in version.taxes]))
 
 
 def _mean_price(version: Version, day: date) -> int:

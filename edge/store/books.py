@@ -12,11 +12,12 @@ from edge.store.base import instant_of, instant_text
 
 @dataclass(frozen=True, slots=True)
 class Posted:
-    """A posted transaction: its id, the last entry's id, the customer's balance after it."""
+    """A posted transaction: its id, the last entry's id, the customer's balance after it and before it."""
 
     transaction_id: int
     entry_id: int
     balance_cents: int
+    before_cents: int
 
 
 def _cents(database: sqlite3.Connection, ledger_account: str) -> int:
@@ -64,6 +65,7 @@ def post(
         int(transaction.estimated),
         transaction.reverses,
     )
+    before_cents = balance_cents(database, transaction.account_id)
     for posting in transaction.postings:
         entry_id += 1
         after = _cents(database, posting.ledger_account) + posting.amount_cents
@@ -75,7 +77,7 @@ def post(
             (posting.ledger_account, after),
         )
     database.execute("INSERT INTO ledger_transaction VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (transaction_id, *head))
-    return Posted(transaction_id, entry_id, balance_cents(database, transaction.account_id))
+    return Posted(transaction_id, entry_id, balance_cents(database, transaction.account_id), before_cents)
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,6 +103,12 @@ def account_of_meter(database: sqlite3.Connection, meter_id: str) -> Account | N
     return next((found for found in map(_account, rows) if found.active), None)
 
 
+def with_display(database: sqlite3.Connection) -> list[Account]:
+    """Active accounts that want to be told on an in-home display."""
+    rows = database.execute(f"{_ACCOUNT} WHERE instr(notice_channels, 'display') > 0 ORDER BY account_id")
+    return [found for found in map(_account, rows) if found.active]
+
+
 def protections(database: sqlite3.Connection, account_id: str) -> tuple[Protection, ...]:
     """The protections in force: of each kind the last row counts."""
     last: dict[str, bool] = {}

@@ -1,5 +1,6 @@
 """What was decided, told, received and refused: decisions, notices, outbox, weather documents, events."""
 
+import hashlib
 import json
 import sqlite3
 from dataclasses import dataclass
@@ -64,20 +65,50 @@ def add_outbox(database: sqlite3.Connection, kind: str, subject: str, payload: d
 
 
 def waiting_outbox(database: sqlite3.Connection, limit: int = 100) -> list[tuple[int, str, str, str]]:
-    """Messages that were not sent yet, oldest first: (id, kind, subject, payload)."""
+    """Messages to the head end that were not sent yet, oldest first: (id, kind, subject, payload)."""
     return database.execute(
-        "SELECT outbox_id, kind, subject, payload FROM outbox WHERE sent_at IS NULL ORDER BY outbox_id LIMIT ?",
+        "SELECT outbox_id, kind, subject, payload FROM outbox"
+        " WHERE sent_at IS NULL AND kind <> 'email' ORDER BY outbox_id LIMIT ?",
         (limit,),
     ).fetchall()
 
 
+@dataclass(frozen=True, slots=True)
+class WaitingMail:
+    """A notice that waits to go out by e-mail; ``address``: the account's."""
+
+    outbox_id: int
+    notice_id: str
+    account_id: str
+    type: str
+    text: str
+    address: str
+    created_at: datetime
+
+
+def waiting_mail(database: sqlite3.Connection, limit: int = 500) -> list[WaitingMail]:
+    """Notices that were not sent by e-mail yet, oldest first."""
+    rows = database.execute(
+        "SELECT o.outbox_id, n.notice_id, n.account_id, n.type, n.text, a.email, n.created_at FROM outbox o"
+        " JOIN notice n ON n.notice_id = o.subject JOIN account a USING (account_id)"
+        " WHERE o.sent_at IS NULL AND o.kind = 'email' ORDER BY o.outbox_id LIMIT ?",
+        (limit,),
+    )
+    return [WaitingMail(i, n, account, kind, text, to, instant_of(at)) for i, n, account, kind, text, to, at in rows]
+
+
+def give_up(database: sqlite3.Connection, outbox_id: int, at: datetime) -> None:
+    """Record that a message will not be tried again."""
+    database.execute("UPDATE outbox SET sent_at = ? WHERE outbox_id = ?", (instant_text(at), outbox_id))
+
+
 def mark_sent(database: sqlite3.Connection, outbox_ids: list[int], at: datetime) -> bool:
-    """Record that the broker has these messages; a notice among them is sent from now on. True if there was one."""
+    """Record that the next one has these messages; a notice among them is sent from now on. True if there was one."""
     text = instant_text(at)
     database.executemany("UPDATE outbox SET sent_at = ? WHERE outbox_id = ?", ((text, key) for key in outbox_ids))
     cursor = database.executemany(
         "INSERT OR IGNORE INTO notice_delivery SELECT subject, 'sent', ? FROM outbox"
-        " WHERE outbox_id = ? AND kind = 'notices'",
+        " WHERE outbox_id = ? AND kind IN ('notices', 'email')",
         ((text, key) for key in outbox_ids),
     )
     return cursor.rowcount > 0
@@ -85,7 +116,7 @@ def mark_sent(database: sqlite3.Connection, outbox_ids: list[int], at: datetime)
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """A message to a customer. ``event_key`` is unique: one notice an event, however often it is found."""
+    """A message to a customer by one channel. One notice an event and channel, however often the event is found."""
 
     account_id: str
     type: str
@@ -93,12 +124,21 @@ class Notice:
     event_key: str
     entry_id: int
     created_at: datetime
-    channel: str = "head_end"
+    channel: str = "sms"
+
+    @property
+    def notice_id(self) -> str:
+        """The same for the same event and channel, and never longer than a receipt may name."""
+        whole = f"{self.event_key}-{self.channel}"
+        return f"N-{whole if len(whole) <= 100 else hashlib.sha256(whole.encode()).hexdigest()}"
 
 
-def add_notice(database: sqlite3.Connection, notice: Notice) -> bool:
-    """Record a notice and queue it for the head end; False when its event was told before."""
-    notice_id = f"N-{notice.event_key}"
+def add_notice(database: sqlite3.Connection, notice: Notice, queue: str | None = "notices") -> bool:
+    """Record a notice and queue it for the head end or for ``email``; False when this channel was given it before.
+
+    ``queue`` None: whoever sends it looks for it itself (an in-home display).
+    """
+    notice_id = notice.notice_id
     cursor = database.execute(
         "INSERT OR IGNORE INTO notice VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         (
@@ -114,6 +154,8 @@ def add_notice(database: sqlite3.Connection, notice: Notice) -> bool:
     )
     if cursor.rowcount != 1:
         return False
+    if queue is None:
+        return True
     payload = {
         "notice_id": notice_id,
         "account_id": notice.account_id,
@@ -122,7 +164,7 @@ def add_notice(database: sqlite3.Connection, notice: Notice) -> bool:
         "text": notice.text,
         "created_at": notice.created_at.isoformat(),
     }
-    add_outbox(database, "notices", notice_id, payload, notice.created_at)
+    add_outbox(database, queue, notice_id, payload, notice.created_at)
     return True
 
 
@@ -139,17 +181,82 @@ def notice_reached(
 ) -> tuple[int, datetime | None] | None:
     """The newest notice of a type: the ledger entry it followed, and when it reached the customer.
 
-    That is its confirmed delivery; where none was confirmed and ``confirmed_only`` is false, when it was sent.
+    That is its first confirmed delivery by any channel; where none was confirmed and ``confirmed_only`` is false, when
+    the first channel sent it. A delivery told as earlier than the notice itself counts from the notice.
     """
+    last = last_notice(database, account_id, notice_type)
+    if last is None:
+        return None
+    rows = database.execute(
+        "SELECT d.stage, min(max(d.at, n.created_at)) FROM notice n JOIN notice_delivery d USING (notice_id)"
+        " WHERE n.event_key = ? GROUP BY d.stage",
+        (last.event_key,),
+    )
+    stages = dict(rows.fetchall())
+    at = stages.get("delivered") or (None if confirmed_only else stages.get("sent"))
+    return last.entry_id, None if at is None else instant_of(at)
+
+
+@dataclass(frozen=True, slots=True)
+class ToldEvent:
+    """An event of which a customer was told: its key, the ledger entry it followed, when the notice was made."""
+
+    event_key: str
+    entry_id: int
+    created_at: datetime
+
+
+def last_notice(database: sqlite3.Connection, account_id: str, notice_type: str) -> ToldEvent | None:
+    """The newest event of a type of which an account was told."""
     row = database.execute(
-        "SELECT notice_id, entry_id FROM notice WHERE account_id = ? AND type = ? ORDER BY entry_id DESC LIMIT 1",
+        "SELECT event_key, entry_id, created_at FROM notice WHERE account_id = ? AND type = ?"
+        " ORDER BY entry_id DESC, created_at DESC LIMIT 1",
         (account_id, notice_type),
     ).fetchone()
-    if row is None:
-        return None
-    stages = dict(database.execute("SELECT stage, at FROM notice_delivery WHERE notice_id = ?", (row[0],)).fetchall())
-    at = stages.get("delivered") or (None if confirmed_only else stages.get("sent"))
-    return row[1], None if at is None else instant_of(at)
+    return ToldEvent(row[0], row[1], instant_of(row[2])) if row else None
+
+
+def was_told(database: sqlite3.Connection, event_key: str) -> bool:
+    """Whether a notice of this event was made, by any channel."""
+    return database.execute("SELECT 1 FROM notice WHERE event_key = ? LIMIT 1", (event_key,)).fetchone() is not None
+
+
+def notice_marks(database: sqlite3.Connection, account_id: str) -> frozenset[str]:
+    """What notices remember of an account from one posting to the next."""
+    rows = database.execute("SELECT mark FROM notice_mark WHERE account_id = ?", (account_id,))
+    return frozenset(mark for (mark,) in rows)
+
+
+def set_notice_marks(
+    database: sqlite3.Connection, account_id: str, before: frozenset[str], after: frozenset[str]
+) -> None:
+    """Let an account's marks be ``after`` instead of ``before``."""
+    database.executemany(
+        "DELETE FROM notice_mark WHERE account_id = ? AND mark = ?", _pairs(account_id, before - after)
+    )
+    database.executemany("INSERT INTO notice_mark VALUES (?, ?)", _pairs(account_id, after - before))
+
+
+def _pairs(account_id: str, marks: frozenset[str]) -> list[tuple[str, str]]:
+    return [(account_id, mark) for mark in sorted(marks)]
+
+
+def display_notices(database: sqlite3.Connection, account_id: str, limit: int) -> list[dict[str, str]]:
+    """The newest notices for an account's in-home display, newest first."""
+    rows = database.execute(
+        "SELECT notice_id, type, text, created_at FROM notice WHERE account_id = ? AND channel = 'display'"
+        " ORDER BY created_at DESC, entry_id DESC LIMIT ?",
+        (account_id, limit),
+    )
+    return [{"notice_id": n, "type": kind, "text": text, "created_at": at} for n, kind, text, at in rows]
+
+
+def mark_displayed(database: sqlite3.Connection, notice_ids: list[str], at: datetime) -> bool:
+    """Record that the broker has these notices for a display; True if any of them was new."""
+    cursor = database.executemany(
+        "INSERT OR IGNORE INTO notice_delivery VALUES (?, 'sent', ?)", ((key, instant_text(at)) for key in notice_ids)
+    )
+    return cursor.rowcount > 0
 
 
 def add_event(database: sqlite3.Connection, kind: str, at: datetime, data: dict[str, Any]) -> None:
@@ -212,7 +319,7 @@ def state(database: sqlite3.Connection) -> dict[str, tuple[str, datetime]]:
     return {fact: (value, instant_of(at)) for fact, value, at in database.execute("SELECT * FROM gateway_state")}
 
 
-ALARM_KINDS = ("read_rejected", "power_while_disconnected", "wrong_serial")
+ALARM_KINDS = ("read_rejected", "power_while_disconnected", "wrong_serial", "notice_failed")
 
 
 def alarms(database: sqlite3.Connection, limit: int = 20) -> list[dict[str, Any]]:

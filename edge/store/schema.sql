@@ -17,6 +17,7 @@ CREATE TABLE account (
     notice_channels   TEXT NOT NULL
 ) STRICT;
 CREATE INDEX account_meter ON account(meter_id);
+CREATE INDEX account_display ON account(account_id) WHERE instr(notice_channels, 'display') > 0;
 
 CREATE TABLE unenrolment (
     account_id TEXT PRIMARY KEY REFERENCES account,
@@ -207,11 +208,13 @@ CREATE TABLE notice (
     type       TEXT NOT NULL,
     channel    TEXT NOT NULL,
     text       TEXT NOT NULL,
-    event_key  TEXT NOT NULL UNIQUE,
+    event_key  TEXT NOT NULL,
     entry_id   INTEGER NOT NULL,
-    created_at TEXT NOT NULL
+    created_at TEXT NOT NULL,
+    UNIQUE (event_key, channel)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX notice_account ON notice(account_id, type, entry_id);
+CREATE INDEX notice_display ON notice(account_id, created_at) WHERE channel = 'display';
 
 CREATE TABLE notice_delivery (
     notice_id TEXT NOT NULL REFERENCES notice,
@@ -220,6 +223,14 @@ CREATE TABLE notice_delivery (
     PRIMARY KEY (notice_id, stage)
 ) STRICT, WITHOUT ROWID;
 
+-- What notices remember from one posting to the next: levels that were told and not armed again, a ban that held.
+CREATE TABLE notice_mark (
+    account_id TEXT NOT NULL REFERENCES account,
+    mark       TEXT NOT NULL,
+    PRIMARY KEY (account_id, mark)
+) STRICT, WITHOUT ROWID;
+
+-- sent_at: when the next one had it, or when it was given up.
 CREATE TABLE outbox (
     outbox_id  INTEGER PRIMARY KEY,
     kind       TEXT NOT NULL,
@@ -228,7 +239,8 @@ CREATE TABLE outbox (
     created_at TEXT NOT NULL,
     sent_at    TEXT
 ) STRICT;
-CREATE INDEX outbox_waiting ON outbox(outbox_id) WHERE sent_at IS NULL;
+CREATE INDEX outbox_waiting ON outbox(outbox_id) WHERE sent_at IS NULL AND kind <> 'email';
+CREATE INDEX outbox_mail ON outbox(outbox_id) WHERE sent_at IS NULL AND kind = 'email';
 
 CREATE TABLE weather_document (
     document_id INTEGER PRIMARY KEY,

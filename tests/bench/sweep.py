@@ -20,7 +20,7 @@ from edge.catalog import load_catalog
 from edge.clock import SystemClock
 from edge.daemon import Ports, build_gateway, polled_meters
 from edge.links import build_links
-from edge.readings import LinePoller, PolledMeter, by_line
+from edge.readings import LinePoller, PolledMeter, ReadSaver, by_line
 from edge.settings import load_settings
 from edge.store.engine import Store, open_for_reading
 from protocols.link import HeadEndMessage
@@ -125,7 +125,9 @@ class DaemonsCode:
         gateway = build_gateway(self._settings, catalog, ports)
         self._meters = polled_meters(self._settings, catalog, links)
         attempts = self._settings.site.polling.attempts
-        self._pollers = [LinePoller(gateway, line, attempts, lambda _: None) for line in by_line(self._meters)]
+        saver = ReadSaver(gateway)
+        lines = by_line(self._meters)
+        self._pollers = [LinePoller(gateway, line, attempts, lambda _: None, saver) for line in lines]
 
     async def sweep(self) -> None:
         """Poll every meter once; returns when all reads are durable."""

@@ -1,5 +1,6 @@
 """When the meters of a line are due, and how many transactions their reads cost."""
 
+import asyncio
 import sqlite3
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -9,9 +10,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from edge.clock import pause
 from edge.core import vee
 from edge.gateway import Gateway
-from edge.readings import DEAD_PROBE_MAX, LinePoller, PolledMeter
+from edge.readings import DEAD_PROBE_MAX, LinePoller, PolledMeter, ReadSaver
 from protocols.link import LinkTimeout, Readout, RelayState
 
 START = datetime(2026, 10, 14, 14, 0, tzinfo=UTC)
@@ -42,13 +44,14 @@ class Meter:
 
 
 class Store:
-    """Counts transactions."""
+    """Counts transactions; each takes a turn of the loop."""
 
     def __init__(self) -> None:
         self.writes = 0
 
     async def write(self, work: Callable[[sqlite3.Connection], None]) -> None:
         self.writes += 1
+        await pause(0)
 
 
 class Line:
@@ -75,7 +78,8 @@ class Line:
             PolledMeter(f"M-{number}", "line", cast("Any", link), every, limits)
             for number, link in enumerate(self.links)
         ]
-        self.poller = LinePoller(gateway, self.meters, 1, lambda meter_id: None)
+        self.gateway = gateway
+        self.poller = LinePoller(gateway, self.meters, 1, lambda meter_id: None, ReadSaver(gateway))
 
     def dues(self) -> set[datetime | None]:
         return {meter.due for meter in self.meters}
@@ -129,3 +133,11 @@ async def test_a_clock_that_was_set_back_begins_the_grid_anew(line: Line) -> Non
     line.clock.time = START - timedelta(seconds=10 * DEAD_PROBE_MAX)
     await line.poller.sweep()
     assert line.dues() == {START - timedelta(seconds=10 * DEAD_PROBE_MAX - 10)}
+
+
+async def test_what_lines_save_at_the_same_time_shares_a_transaction(line: Line) -> None:
+    saver = ReadSaver(line.gateway)
+    lines = [LinePoller(line.gateway, [meter], 1, lambda meter_id: None, saver) for meter in line.meters]
+    await asyncio.gather(*(poller.sweep() for poller in lines))
+    assert line.store.writes == 2  # the first alone, the other four together
+    assert all(meter.last is not None for meter in line.meters)

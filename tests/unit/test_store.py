@@ -147,7 +147,7 @@ async def test_a_notice_is_told_once_and_reaches_by_its_confirmed_delivery(tmp_p
     assert await store.write(lambda database: records.add_notice(database, notice)) is True
     assert await store.write(lambda database: records.add_notice(database, notice)) is False
     rows = await store.read(records.waiting_outbox)
-    assert [row[1:3] for row in rows] == [("notices", "N-zero-A-1-5")]
+    assert [row[1:3] for row in rows] == [("notices", "N-zero-A-1-5-sms")]
     reached = await store.read(lambda d: records.notice_reached(d, "A-1", "zero", confirmed_only=False))
     assert reached == (5, None)
     assert await store.write(lambda database: records.mark_sent(database, [rows[0][0]], NOW)) is True
