@@ -291,6 +291,18 @@ def simulate(
         raise typer.Exit(1)
 
 
+@app.command()
+def demo(
+    context: typer.Context,
+    fast: Annotated[bool, typer.Option("--fast", help="A minute's version.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show the whole main job: simulated meters on real sockets, the daemon, a week of payments and disconnects."""
+    from meter_sim.demo import demonstrate
+
+    raise typer.Exit(demonstrate(fast=fast, as_json=as_json or context.obj["json"]))
+
+
 def _show(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table for a person; aligned plain text where nobody looks at a terminal."""
     if sys.stdout.isatty() and "NO_COLOR" not in os.environ:

@@ -49,11 +49,12 @@ from meter_sim.head_end import HeadEndClient, HeadEndLost, head_end
 from meter_sim.running import RunningFeeder, running_feeder
 from protocols.profile import load_profiles
 
-NORMAL = Tempo(travel=9_000, watch=300, dwell_s=2.2)
-FAST = Tempo(travel=24_000, watch=1_500, dwell_s=0.25)
+NORMAL = Tempo(travel=10_000, midnight=3_600, watch=300, dwell_s=2.2)
+FAST = Tempo(travel=36_000, midnight=9_000, watch=1_500, dwell_s=0.25)
 DEADLINE_S = {NORMAL: 160.0, FAST: 50.0}  # wall seconds from the start; the contract's limits are 180 and 60
 GIVE_UP_AFTER_S = 8.0  # past the deadline: what was told to end has not ended
 LOOK_EVERY_S = 0.2
+RATE_AT_START = 30.0  # until the story begins
 
 
 def demonstrate(*, fast: bool, as_json: bool) -> int:
@@ -118,7 +119,7 @@ def _silence_logs() -> None:
 
 async def _perform(folder: Path, broker_port: int, tempo: Tempo, audience: Audience) -> dict[str, Any]:
     """Everything inside the event loop; the summary."""
-    clock = ScaledClock(START, tempo.watch)
+    clock = ScaledClock(START, RATE_AT_START)
     profiles = load_profiles(packaged_config() / "meters", allow_unverified_relay=False)
     feeder = demo_feeder(broker_port, [customer.meter for customer in CUSTOMERS])
     journal = Journal(clock, {customer.account_id: customer.name for customer in CUSTOMERS}, audience.tell)

@@ -153,11 +153,11 @@ def _half_a_payment(evidence: Evidence) -> Check:
     paid = [line for line in books.statement(evidence.database, ELENA.account_id) if line.kind == "payment"]
     ok = len(paid) == 2 and paid[0].balance_cents <= 0 < paid[1].balance_cents
     debt = books.arrears_cents(evidence.database, ELENA.account_id)
-    told = " then ".join(format_cents(line.balance_cents) for line in paid)
+    told = " then ".join(f"${format_cents(line.balance_cents)}" for line in paid)
     return Check(
         "Too small a payment reconnects nobody; old debt gets its share",
         ok and debt < 12_000,
-        f"{ELENA.name}'s balance after her payments: {told or 'none came'}; debt from 120.00 to {format_cents(debt)}",
+        f"{ELENA.name}'s balance after her payments: {told or 'none came'}; debt from $120.00 to ${format_cents(debt)}",
     )
 
 

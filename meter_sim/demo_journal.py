@@ -26,8 +26,7 @@ class Line:
     @property
     def when(self) -> str:
         """The civil day and minute, always of the same width."""
-        local = self.at.astimezone(ZONE)
-        return f"{local:%a} {local.day:2} {local:%b %H:%M}"
+        return f"{civil(self.at):>16}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,12 @@ from typing import Any, Protocol, TextIO
 
 from rich.console import Console, Group
 from rich.live import Live
+from rich.padding import Padding
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from meter_sim.demo_journal import Line, civil
+from meter_sim.demo_journal import Line
 from meter_sim.demo_site import ZONE
 from meter_sim.demo_watch import AccountNow, Now
 
@@ -59,7 +60,7 @@ class PlainLines:
     def show(self, now: Now, doing: str, pace: float) -> None:  # noqa: ARG002 - plain lines tell what changes only
         """Print the window when it opens or closes."""
         if self._open not in (None, now.window_open):
-            print(f"{civil(now.at)}  The disconnect window is {now.window}", file=self._out, flush=True)
+            self.tell(Line(now.at, f"The disconnect window is {now.window}", "calm"))
         self._open = now.window_open
 
 
@@ -85,7 +86,7 @@ class LiveScreen:
     def show(self, now: Now, doing: str, pace: float) -> None:
         """Draw the picture."""
         width, height = self._console.size
-        parts = (_header(now, pace), _accounts(now, width), _happening(doing), self._events(width, height))
+        parts = (_header(now, pace, width), _accounts(now, width), _happening(doing), self._events(width, height))
         self._live.update(Group(*parts), refresh=True)
 
     def _events(self, width: int, height: int) -> Panel:
@@ -102,15 +103,17 @@ class LiveScreen:
         return Panel(Group(*shown, *[Text()] * rows), title="what happened", title_align="left", border_style="dim")
 
 
-def _header(now: Now, pace: float) -> Panel:
+def _header(now: Now, pace: float, width: int) -> Panel:
     local = now.at.astimezone(ZONE)
     colour = "green" if now.window_open else "yellow"
-    table = Table.grid(expand=True)
+    middling = width >= _MIDDLING
+    table = Table.grid(expand=True, padding=(0, 1))
     table.add_column(justify="left")
     table.add_column(justify="center")
     table.add_column(justify="right")
-    clock = Text(f"{local:%A} {local.day} {local:%B %Y}  {local:%H:%M}", style="bold")
-    window = Text.assemble(("disconnect window ", "dim"), (now.window, f"bold {colour}"))
+    day = f"{local:%A} {local.day} {local:%B %Y}" if middling else f"{local:%a} {local.day} {local:%b %Y}"
+    clock = Text(f"{day}  {local:%H:%M}", style="bold")
+    window = Text.assemble(("disconnect window " if middling else "window ", "dim"), (now.window, f"bold {colour}"))
     weather = Text(f"{now.temperature_f:.0f} °F", style="dim" if now.temperature_f >= 32 else "bold cyan")
     table.add_row(clock, window, weather)
     return Panel(table, title="ami-edge: prepaid electricity, demonstration", subtitle=_pace_words(pace), style="")
@@ -135,7 +138,7 @@ def _accounts(now: Now, width: int) -> Table:
         table.add_column("power", justify="right", no_wrap=True)
     table.add_column("what holds a disconnect back", ratio=1, no_wrap=True, overflow="ellipsis")
     if roomy:
-        table.add_column("earliest", no_wrap=True)
+        table.add_column("earliest cut", no_wrap=True)
     for account in now.accounts:
         table.add_row(*_row(account, middling, roomy))
     return table
@@ -185,7 +188,7 @@ def print_summary(answer: Mapping[str, Any], out: TextIO, no_color: bool) -> Non
     for check in answer["checks"]:
         mark = ("✓", "green") if check["ok"] else ("✗", "bold red")
         console.print(Text.assemble((f" {mark[0]} ", mark[1]), (check["name"], "bold")))
-        console.print(Text(f"   {check['detail']}", style="dim" if check["ok"] else "red"))
+        console.print(Padding(Text(check["detail"], style="dim" if check["ok"] else "red"), (0, 0, 0, 3)))
     seconds = answer["reconnect_seconds"]
     took = "none" if seconds["max"] is None else f"{seconds['p50']:.2f} s typically, {seconds['max']:.2f} s at most"
     console.print()

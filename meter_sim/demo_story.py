@@ -9,7 +9,7 @@ import itertools
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from typing import Any
 
 import httpx
@@ -40,16 +40,18 @@ WED, THU, FRI, SAT, MON, TUE, LAST = (10, 7), (10, 8), (10, 9), (10, 10), (10, 1
 START = on(WED, "17:00")
 END = on(LAST, "10:00")
 ANSWER_S = 10.0  # wall seconds that the gateway may take for an answer before the story goes on without it
+BEFORE_MIDNIGHT, AFTER_MIDNIGHT = timedelta(minutes=20), timedelta(minutes=30)  # reads and day close want their time
 FORECAST_FROM = 6  # o'clock: from then on a forecast is this morning's
 
 
 @dataclass(frozen=True, slots=True)
 class Tempo:
-    """How fast the story is told: clock seconds a second on the way, and while something is watched; wall seconds
-    that a moment stands.
+    """How fast the story is told: clock seconds a second on the way, around midnight while the days are closed, and
+    while something is watched; wall seconds that a moment stands.
     """
 
     travel: float
+    midnight: float
     watch: float
     dwell_s: float
 
@@ -125,7 +127,7 @@ class Story:
         await self._until(lambda: len(self.journal.receipts.get(payment["payment_id"], ())) == 2)
         await self._dwell()
         await self._travel_to(on(MON, "10:00"), "The weekend: no disconnects; use goes on.")
-        self._say("Monday, Columbus Day: four customers owe money, and nobody is disconnected on a holiday")
+        self._say("Monday, Columbus Day: five customers owe money, and nobody is disconnected on a holiday")
         await self._dwell()
         await self._travel_to(on(MON, "14:10"), "The holiday.")
         self._say("Henry Brandt pays $25.00 at the utility's counter, through the gateway's local API")
@@ -161,8 +163,12 @@ class Story:
 
     async def _travel_to(self, instant: datetime, meanwhile: str) -> None:
         self.journal.doing = meanwhile
-        self.clock.run_at(self.tempo.travel)
-        await self.clock.wait(instant)
+        while (now := self.clock.now()) < instant:
+            midnight = datetime.combine(now.astimezone(ZONE).date() + timedelta(days=1), time(), ZONE)
+            start, end = midnight - BEFORE_MIDNIGHT, midnight - timedelta(days=1) + AFTER_MIDNIGHT
+            closing = not end <= now < start
+            self.clock.run_at(self.tempo.midnight if closing else self.tempo.travel)
+            await self.clock.wait(min(instant, next(turn for turn in (end, start, midnight) if turn > now)))
         self.clock.run_at(self.tempo.watch)
 
     async def _dwell(self) -> None:
