@@ -14,6 +14,7 @@ from edge.catalog import Catalog, switchgear_of
 from edge.clock import Clock
 from edge.core import vee
 from edge.days import DayCloser
+from edge.displays import Displays
 from edge.gateway import Gateway
 from edge.readings import LinePoller, PolledMeter, ReadSaver, by_line
 from edge.relays import Confirmation, RelayOperator
@@ -63,6 +64,7 @@ async def run(settings: Settings, catalog: Catalog, ports: Ports, ready: Callabl
         tasks.create_task(operator.run())
         tasks.create_task(head_end.receive())
         tasks.create_task(head_end.send())
+        tasks.create_task(Displays(gateway).run())
         tasks.create_task(_keep_alive(gateway))
         if any(_weather_files(settings)):
             tasks.create_task(WeatherFilesWatch(gateway).run())

@@ -20,9 +20,10 @@ from edge.store import books, customers, records
 from edge.store.books import Posted
 from edge.store.customers import Account
 
-BANS = frozenset({"moratorium_order", "weather_cold", "weather_heat"})
-MAYBE_BANS = frozenset({"weather_unknown", "weather_stale"})  # a ban that held may hold still
-_UNDER_A_BAN = "ban"
+_ORDER, _WEATHER = "ban:order", "ban:weather"  # marks of who is held back by which ban
+_BANS = frozenset({_ORDER, _WEATHER})
+_BAN_OF = {"moratorium_order": _ORDER, "weather_cold": _WEATHER, "weather_heat": _WEATHER}
+_WEATHER_NOT_KNOWN = frozenset({"weather_unknown", "weather_stale"})  # a ban by the weather may hold still
 
 
 def tell_balance(
@@ -32,9 +33,9 @@ def tell_balance(
     program = program_of(gateway, account)
     marks = records.notice_marks(database, account.account_id)
     after = spending(database, account, posted.balance_cents)
-    told = marks - {_UNDER_A_BAN}
-    due = texts.falls(posted.before_cents, after, account.low_balance_cents, program.notice_days_left, told)
-    kept = marks & {_UNDER_A_BAN} if posted.balance_cents <= 0 else frozenset()
+    days, level_cents = program.notice_days_left, account.low_balance_cents
+    due = texts.falls(posted.before_cents, after, level_cents, days, marks - _BANS)
+    kept = marks & _BANS if posted.balance_cents <= 0 else frozenset()
     if due.told | kept != marks:
         records.set_notice_marks(database, account.account_id, marks, due.told | kept)
     if due.low_balance or due.days_left is not None:
@@ -114,10 +115,11 @@ def _tell_ban_ended(
 ) -> None:
     """Once for each time that an order or the weather held the account back (domain-rules R11, C7)."""
     marks = records.notice_marks(database, account.account_id)
-    if codes & BANS:
-        records.set_notice_marks(database, account.account_id, marks, marks | {_UNDER_A_BAN})
-    elif _UNDER_A_BAN in marks and not codes & MAYBE_BANS:
-        records.set_notice_marks(database, account.account_id, marks, marks - {_UNDER_A_BAN})
+    held = {_BAN_OF[code] for code in codes if code in _BAN_OF}
+    if _WEATHER in marks and codes & _WEATHER_NOT_KNOWN:
+        held.add(_WEATHER)
+    records.set_notice_marks(database, account.account_id, marks, marks - _BANS | held)
+    if marks & _BANS and not held:
         balance = books.balance_cents(database, account.account_id)
         to_pay = _to_pay(database, gateway, account)
         text = texts.moratorium_ended(balance, to_pay, following, around.zone)
