@@ -11,21 +11,23 @@ import pytest
 
 from edge.catalog import load_catalog
 from edge.core import ledger
-from edge.core.model import Forecast, Hold, HoldKind, MoratoriumOrder, Observation
+from edge.core.model import Forecast, HoldKind, Observation
 from edge.daemon import Ports, build_gateway
 from edge.displays import display_of
-from edge.enrolment import Row, enroll
+from edge.enrolment import enroll
+from edge.enrolment_file import Row
 from edge.gateway import Gateway
 from edge.notices import tell_balance, tell_ruling
 from edge.payments import PaymentRequest, take_payment
-from edge.requests import add_hold, confirm_notice, hold_of, release_hold, set_moratorium
+from edge.requests import confirm_notice
+from edge.restraints import HoldRequest, MoratoriumRequest, add_hold, order_moratorium, release_hold
 from edge.settings import load_settings
 from edge.store import books, customers, fleet, records
 from edge.store.books import ClosedDay
 from edge.store.engine import Store
 from edge.weather_feed import parse_document
 from meter_sim import weather_documents
-from tests.unit.stand_ins import SettableClock, SilentHeadEnd
+from tests.stand_ins import SettableClock, SilentHeadEnd
 
 TUESDAY = datetime(2026, 10, 13, 15, 0, tzinfo=UTC)  # 10:00 in Chicago
 SITE = """
@@ -180,11 +182,15 @@ async def test_a_disconnect_to_come_is_told_once_with_time_and_amount(gateway: G
     assert await sent(gateway) == []
 
 
+async def two_days_of_moratorium(gateway: Gateway) -> None:
+    until = gateway.clock.now() + timedelta(days=2)
+    await order_moratorium(gateway, MoratoriumRequest("OCC-7", None, until, "", "OCC"), "test")
+
+
 async def test_the_end_of_an_order_is_told_to_whom_it_held(gateway: Gateway) -> None:
     await enrolled(gateway, opening_balance="-4.20")
     await sent(gateway)
-    order = MoratoriumOrder("OCC-7", gateway.clock.now(), gateway.clock.now() + timedelta(days=2))
-    await set_moratorium(gateway, order, "test")
+    await two_days_of_moratorium(gateway)
     await supervised(gateway)
     assert await types(gateway) == ["pending_disconnect"]
     advance(gateway, days=2)
@@ -199,8 +205,7 @@ async def test_the_end_of_an_order_is_told_to_whom_it_held(gateway: Gateway) -> 
 
 async def test_the_end_of_an_order_is_no_news_to_whom_paid_meanwhile(gateway: Gateway) -> None:
     await enrolled(gateway, opening_balance="-4.20")
-    order = MoratoriumOrder("OCC-7", gateway.clock.now(), gateway.clock.now() + timedelta(days=2))
-    await set_moratorium(gateway, order, "test")
+    await two_days_of_moratorium(gateway)
     await supervised(gateway)
     await paid(gateway, "P-1", 10_00)
     await charged(gateway, date(2026, 10, 12), 20_00, 200_000)
@@ -214,8 +219,7 @@ async def test_the_strict_program_tells_zero_again_after_an_order(gateway: Gatew
     await enrolled(gateway, opening_balance="-4.20", program="strict")
     assert await types(gateway) == ["zero"]
     advance(gateway, hours=1)
-    order = MoratoriumOrder("OCC-7", gateway.clock.now(), gateway.clock.now() + timedelta(days=2))
-    await set_moratorium(gateway, order, "test")
+    await two_days_of_moratorium(gateway)
     advance(gateway, days=3)
     await supervised(gateway)
     (zero,) = await sent(gateway)
@@ -238,7 +242,7 @@ async def test_nothing_is_pending_while_a_hold_has_no_end(gateway: Gateway) -> N
     await enrolled(gateway, opening_balance="-4.20")
     await sent(gateway)
     now = gateway.clock.now()
-    await add_hold(gateway, hold_of("A-1", "H-1", Hold(HoldKind.OPERATOR, now, None), "asked"), "test")
+    await add_hold(gateway, HoldRequest("A-1", HoldKind.OPERATOR, now, None, "asked", "H-1"), "test")
     await supervised(gateway)
     assert await sent(gateway) == []
     advance(gateway, minutes=1)
