@@ -42,6 +42,7 @@ class PolledMeter:
     link_state: str = "unknown"
     last: vee.RegisterRead | None = None
     relay: str | None = None
+    refused: tuple[str, ...] = ()  # why the last read did not count; told once, not at every poll
 
     @property
     def dead(self) -> bool:
@@ -217,8 +218,9 @@ class LinePoller:
             )
         )
         if assessment.accepted:
-            meter.last = new
-        else:
+            meter.last, meter.refused = new, ()
+        elif flags != meter.refused:
+            meter.refused = flags
             data: dict[str, object] = {"meter_id": meter.meter_id, "flags": list(flags), "energy_wh": new.energy_wh}
             self._batch.alarms.append(("read_rejected", now, data))
             log.warning("read rejected", meter=meter.meter_id, flags=flags, energy_wh=new.energy_wh)
