@@ -28,7 +28,7 @@ from edge.clock import ScaledClock, pause
 from edge.daemon import Ports, run
 from edge.gateway import Gateway
 from edge.links import build_links, head_end_session
-from edge.settings import Settings, packaged_config
+from edge.settings import ConfigError, Settings, packaged_config
 from edge.store.engine import Store
 from meter_sim.demo_cast import CUSTOMERS
 from meter_sim.demo_checks import Check, summary
@@ -46,7 +46,7 @@ from meter_sim.demo_site import (
 from meter_sim.demo_story import START, Story, Tempo, local_api, weather_service
 from meter_sim.demo_watch import look
 from meter_sim.head_end import HeadEndClient, HeadEndLost, head_end
-from meter_sim.running import RunningFeeder, running_feeder
+from meter_sim.running import LineUnavailable, RunningFeeder, running_feeder
 from protocols.profile import load_profiles
 
 NORMAL = Tempo(travel=10_000, midnight=3_600, watch=300, dwell_s=2.2)
@@ -75,7 +75,7 @@ def demonstrate(*, fast: bool, as_json: bool) -> int:
             asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
         ):
             answer = runner.run(_perform(Path(folder), broker_port, tempo, audience))
-    except DemoUnavailable as problem:
+    except (DemoUnavailable, LineUnavailable, ConfigError) as problem:
         print(f"meter-sim: {problem}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -9,7 +9,7 @@ from edge.core import rating
 from edge.core.money import format_cents
 from edge.store import books, customers, fleet, records
 from meter_sim.demo_cast import ADA, BEN, CLARA, CUSTOMERS, ELENA, FRANK, HENRY, Customer, on
-from meter_sim.demo_evidence import Evidence, faults_of, warned_at
+from meter_sim.demo_evidence import Evidence, dollars, faults_of, warned_at
 from meter_sim.demo_journal import civil
 from meter_sim.demo_rules import grace_ends, permitted
 from meter_sim.demo_site import ZONE
@@ -133,7 +133,7 @@ def _medical_keeps_power(evidence: Evidence) -> Check:
     return Check(
         "A medical customer keeps power, whatever she owes",
         changes == 0 and balance < 0,
-        f"{CLARA.name} owes ${format_cents(-balance)}; her switch moved {changes} times",
+        f"{CLARA.name} owes {dollars(-balance)}; her switch moved {changes} times",
     )
 
 
@@ -153,11 +153,11 @@ def _half_a_payment(evidence: Evidence) -> Check:
     paid = [line for line in books.statement(evidence.database, ELENA.account_id) if line.kind == "payment"]
     ok = len(paid) == 2 and paid[0].balance_cents <= 0 < paid[1].balance_cents
     debt = books.arrears_cents(evidence.database, ELENA.account_id)
-    told = " then ".join(f"${format_cents(line.balance_cents)}" for line in paid)
+    told = " then ".join(dollars(line.balance_cents) for line in paid)
     return Check(
         "Too small a payment reconnects nobody; old debt gets its share",
         ok and debt < 12_000,
-        f"{ELENA.name}'s balance after her payments: {told or 'none came'}; debt from $120.00 to ${format_cents(debt)}",
+        f"{ELENA.name}'s balance after her payments: {told or 'none came'}; debt from $120.00 to {dollars(debt)}",
     )
 
 
@@ -204,9 +204,7 @@ def _charges_equal_the_bill(evidence: Evidence) -> Check:
     return Check(
         "The daily charges equal the ordinary bill to the cent",
         not wrong and days > 0,
-        f"wrong for {', '.join(wrong)}"
-        if wrong
-        else f"${format_cents(total)} for {days} days of {len(CUSTOMERS)} customers",
+        f"wrong for {', '.join(wrong)}" if wrong else f"{dollars(total)} for {days} days of {len(CUSTOMERS)} customers",
     )
 
 

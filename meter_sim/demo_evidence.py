@@ -59,6 +59,11 @@ class Evidence:
         )
 
 
+def dollars(cents: int) -> str:
+    """An amount as people write it: -$1.85."""
+    return f"{'-' * (cents < 0)}${format_cents(abs(cents))}"
+
+
 def faults_of(cut: Cut, evidence: Evidence) -> list[str]:
     """What the rules have against a disconnect, on the facts that the gateway had been told by then."""
     account_id = cut.customer.account_id
@@ -67,7 +72,7 @@ def faults_of(cut: Cut, evidence: Evidence) -> list[str]:
         faults.append("outside the window")
     balance = books.balance_at(evidence.database, account_id, cut.at)
     if balance >= 0:
-        faults.append(f"with a balance of ${format_cents(balance)}")
+        faults.append(f"with a balance of {dollars(balance)}")
     warned = warned_at(account_id, cut.at, evidence)
     if warned is None:
         faults.append("without a warning")

@@ -188,7 +188,7 @@ def print_summary(answer: Mapping[str, Any], out: TextIO, no_color: bool) -> Non
     for check in answer["checks"]:
         mark = ("✓", "green") if check["ok"] else ("✗", "bold red")
         console.print(Text.assemble((f" {mark[0]} ", mark[1]), (check["name"], "bold")))
-        console.print(Padding(Text(check["detail"], style="dim" if check["ok"] else "red"), (0, 0, 0, 3)))
+        console.print(Padding(Text(check["detail"], style="dim" if check["ok"] else "red"), (0, 0, 0, 3), expand=False))
     seconds = answer["reconnect_seconds"]
     took = "none" if seconds["max"] is None else f"{seconds['p50']:.2f} s typically, {seconds['max']:.2f} s at most"
     console.print()
