@@ -10,7 +10,6 @@ import socket
 import stat
 import struct
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,12 +17,15 @@ import uvicorn
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from edge import inventory, views
+from edge.api_parts import Body, Identifier, caller, instant
+from edge.api_restraints import add_restraints
 from edge.core.money import format_cents, parse_cents
-from edge.enrolment import EnrolmentError, enroll, read_rows
+from edge.enrolment import enroll
+from edge.enrolment_file import EnrolmentError, read_rows
 from edge.explain import explain
 from edge.gateway import Gateway
 from edge.metrics import render
@@ -32,13 +34,10 @@ from edge.store import books
 from protocols.link import LinkError
 
 MAX_BODY = 1_000_000
-Identifier = Annotated[str, Field(min_length=1, max_length=128)]
 
 
-class PaymentBody(BaseModel):
+class PaymentBody(Body):
     """A payment; ``amount`` is a decimal string in dollars and cents."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
     payment_id: Identifier
     account_id: Identifier
@@ -48,10 +47,8 @@ class PaymentBody(BaseModel):
     source: Annotated[str, Field(min_length=1, max_length=64)] = "customer"
 
 
-class EnrolmentBody(BaseModel):
+class EnrolmentBody(Body):
     """The text of an enrolment file and its name, which faults are reported with."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
     name: str
     text: str
@@ -63,6 +60,7 @@ def build_app(gateway: Gateway, version: str) -> FastAPI:
     _add_payments(app, gateway)
     _add_readers(app, gateway)
     _add_field_work(app, gateway)
+    add_restraints(app, gateway)
     return app
 
 
@@ -71,12 +69,12 @@ def _add_payments(app: FastAPI, gateway: Gateway) -> None:
     async def post_payment(body: PaymentBody, request: Request) -> JSONResponse:
         """Post a payment; the same content again answers the same, other content under the same id is a conflict."""
         try:
-            paid_at = None if body.paid_at is None else _aware(body.paid_at)
+            paid_at = None if body.paid_at is None else instant(body.paid_at, "paid_at")
             amount_cents = parse_cents(body.amount)
         except ValueError as problem:
             raise HTTPException(422, f"payment {body.payment_id}: {problem}") from None
         wanted = PaymentRequest(body.payment_id, body.account_id, amount_cents, paid_at, body.channel, body.source)
-        receipt = await take_payment(gateway, wanted, _caller(request))
+        receipt = await take_payment(gateway, wanted, caller(request))
         if receipt.status == "conflict":
             raise HTTPException(409, receipt.reason)
         if receipt.status == "refused":
@@ -199,29 +197,20 @@ def _add_field_work(app: FastAPI, gateway: Gateway) -> None:
             rows = read_rows(body.text, body.name)
         except EnrolmentError as problem:
             raise HTTPException(422, str(problem)) from None
-        outcomes = await enroll(gateway, rows, _caller(request))
+        outcomes = await enroll(gateway, rows, caller(request))
         return {
             "accepted": [outcome.account_id for outcome in outcomes if outcome.accepted],
             "refused": [
-                {"where": outcome.where, "account_id": outcome.account_id, "reason": outcome.reason}
+                {
+                    "where": outcome.where,
+                    "account_id": outcome.account_id,
+                    "reason": outcome.reason,
+                    "rules": [{"code": r.code, "text": r.text, "source": r.source} for r in outcome.refusals],
+                }
                 for outcome in outcomes
                 if not outcome.accepted
             ],
         }
-
-
-def _aware(text: str) -> datetime:
-    try:
-        instant = datetime.fromisoformat(text)
-    except ValueError:
-        raise ValueError(f"paid_at {text!r} is not a time such as 2026-10-14T09:00:00-05:00") from None
-    if instant.tzinfo is None:
-        raise ValueError(f"paid_at {text!r} has no offset from UTC")
-    return instant
-
-
-def _caller(request: Request) -> str:
-    return f"uid {request.client.port}" if request.client is not None else "local"
 
 
 class _PeerAwareProtocol(H11Protocol):

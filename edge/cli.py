@@ -13,6 +13,7 @@ import typer
 from edge import __version__
 from edge import cli_context as context
 from edge.cli_context import COMMON, Common
+from edge.cli_restraints import restraints_app
 from edge.cli_whatif import whatif_app
 from edge.console import Failure, hoist_common_options, print_json
 
@@ -39,6 +40,7 @@ account_app = typer.Typer(help="One account.", no_args_is_help=True, epilog=COMM
 app.add_typer(meter_app, name="meter")
 app.add_typer(account_app, name="account")
 app.add_typer(whatif_app, name="whatif")
+app.add_typer(restraints_app)
 
 
 def _print_version(wanted: bool) -> None:
@@ -286,7 +288,7 @@ def why(
     with context.database(settings) as database:
         wanted = _account_id(database, account_id)
         if at is not None:
-            answer = _past(database, wanted, settings, _instant(at, "--at"))
+            answer = _past(database, wanted, settings, context.instant(at, "--at"))
         else:
             answer = context.ask_if_running(settings, f"/v1/accounts/{wanted}/why") or why_now(
                 database, wanted, settings, context.catalog(settings), context.now()
@@ -319,18 +321,6 @@ def _print_why(answer: dict[str, Any]) -> None:
         print(f"a payment of {answer['amount_to_reconnect']} reconnects")
     for event in answer["last_command"]:
         print(f"command {event['action']} {event['state']} at {event['at']} {event['detail']}".rstrip())
-
-
-def _instant(text: str, name: str) -> "datetime":
-    from datetime import datetime
-
-    try:
-        instant = datetime.fromisoformat(text)
-    except ValueError:
-        raise Failure(2, f"{name} - {text!r} is not a time such as 2026-10-14T09:00:00-05:00") from None
-    if instant.tzinfo is None:
-        raise Failure(2, f"{name} - {text!r} has no offset from UTC")
-    return instant
 
 
 @app.command(epilog=COMMON)

@@ -113,6 +113,19 @@ def now() -> "datetime":
     return SystemClock().now()
 
 
+def instant(text: str, name: str) -> "datetime":
+    """A time with its offset, as an option called ``name`` gives it. Raises Failure 2."""
+    from datetime import datetime
+
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise Failure(2, f"{name} - {text!r} is not a time such as 2026-10-14T09:00:00-05:00") from None
+    if at.tzinfo is None:
+        raise Failure(2, f"{name} - {text!r} has no offset from UTC")
+    return at
+
+
 def print_one(view: dict[str, Any]) -> None:
     """A record, as JSON or for a person."""
     print_json(view) if Common.json else print_record(view)

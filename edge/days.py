@@ -82,7 +82,8 @@ class DayCloser:
         for account_id in account_ids:
             account = customers.account(database, account_id)
             assert account is not None
-            while (day := next_open_day(database, account)) < today:
+            end = today if account.last_day is None else min(today, account.last_day + timedelta(days=1))
+            while (day := next_open_day(database, account)) < end:
                 if not self._close(database, account, day, around):
                     still_open += 1
                     break
@@ -110,7 +111,8 @@ class DayCloser:
             closed_at=around.now,
         )
         books.add_day(database, closed)
-        tell_balance(database, self._gateway, account, posted, around)
+        if account.active:
+            tell_balance(database, self._gateway, account, posted, around)
         self._gateway.rule(database, account.account_id, around)
         log.info("day closed", account=account.account_id, day=day.isoformat(), charge_cents=closed.charge_cents)
         return True

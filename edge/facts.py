@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from edge.core.model import Facts, Forecast, Observation, Relay
 from edge.core.programs import Program
 from edge.core.rating import DayUsage
-from edge.store import books, customers, fleet, records
+from edge.store import books, customers, fleet, records, restraints
 from edge.store.books import ClosedDay
 from edge.store.customers import Account
 
@@ -59,6 +59,8 @@ def gather(
     """The facts of one decision about one account, as they are on record."""
     change = fleet.relay_change(database, account.meter_id)
     relay = fleet.relay_of(change)
+    if not account.active and not _still_serves(database, account):
+        relay = Relay.DISCONNECTED_OTHER  # whatever it is: another account's, and never this one's to close
     read = fleet.last_read(database, account.meter_id, accepted_only=True)
     closed = books.last_day(database, account.account_id)
     returned = books.has_returned_payment(database, account.account_id)
@@ -73,8 +75,8 @@ def gather(
         enrolled=account.active,
         balance_cents=books.balance_cents(database, account.account_id),
         arrears_cents=books.arrears_cents(database, account.account_id),
-        protected=customers.protections(database, account.account_id),
-        holds=customers.holds(database, account.account_id),
+        protected=restraints.protections(database, account.account_id),
+        holds=restraints.holds(database, account.account_id),
         zero_notice_delivered_at=_zero_notice(database, account.account_id, program),
         returned_payment_notice_at=told_at,
         returned_payment_unknown=returned and told_at is None,
@@ -88,12 +90,17 @@ def gather(
         forecast=around.forecast,
         observed=around.observed,
         alerts=around.alerts,
-        moratoriums=customers.moratoriums(database),
+        moratoriums=restraints.moratoriums(database),
         clock_trusted=around.clock_trusted,
         payments_feed_seen_at=around.payments_feed_seen_at,
         disconnects_left=_budget_left(database, around),
         shadow_mode=around.shadow_mode,
     )
+
+
+def _still_serves(database: sqlite3.Connection, account: Account) -> bool:
+    served = customers.account_served_by(database, account.meter_id)
+    return served is not None and served.account_id == account.account_id
 
 
 def _zero_notice(database: sqlite3.Connection, account_id: str, program: Program) -> datetime | None:

@@ -6,9 +6,11 @@ from datetime import datetime
 from typing import Any
 
 from edge.core.money import format_cents
+from edge.core.restraints import in_force, is_over
 from edge.settings import Meter, Settings
 from edge.store import books, customers, fleet, records
 from edge.store.books import StatementLine
+from edge.store.restraints import RecordedHold, RecordedMoratorium
 
 
 def time_text(instant: datetime | None, settings: Settings) -> str | None:
@@ -83,3 +85,45 @@ def _told_time(known: Mapping[str, tuple[str, datetime]], fact: str, settings: S
     """An instant that the daemon wrote down of itself; it writes nothing where there is none."""
     told = known[fact][0] if fact in known else ""
     return time_text(datetime.fromisoformat(told), settings) if told else None
+
+
+def hold_view(recorded: RecordedHold, settings: Settings, now: datetime) -> dict[str, Any]:
+    """One hold with who recorded it, and who released it (contract section 3, ``holds``)."""
+    hold, release = recorded.hold, recorded.release
+    return {
+        "hold_id": recorded.hold_id,
+        "account_id": recorded.account_id,
+        "kind": hold.kind.value,
+        "state": _state(hold.starts_at, hold.until, now),
+        "from": time_text(hold.starts_at, settings),
+        "until": time_text(recorded.ends_at, settings),
+        "reason": recorded.reason,
+        "registered_late": recorded.registered_late,
+        "recorded_at": time_text(recorded.recorded_at, settings),
+        "by": recorded.by,
+        "released_at": time_text(release.released_at, settings) if release else None,
+        "outcome": release.outcome if release else None,
+        "release_reason": release.reason if release else None,
+        "released_by": release.by if release else None,
+    }
+
+
+def moratorium_view(recorded: RecordedMoratorium, settings: Settings, now: datetime) -> dict[str, Any]:
+    """One moratorium order with who ordered and who recorded it (contract section 3, ``moratoriums``)."""
+    order = recorded.order
+    return {
+        "order": order.order,
+        "state": _state(order.starts_at, order.until, now),
+        "from": time_text(order.starts_at, settings),
+        "until": time_text(order.until, settings),
+        "reason": recorded.reason,
+        "ordered_by": recorded.ordered_by,
+        "recorded_at": time_text(recorded.recorded_at, settings),
+        "by": recorded.by,
+    }
+
+
+def _state(starts_at: datetime, until: datetime | None, now: datetime) -> str:
+    if in_force(starts_at, until, now):
+        return "in force"
+    return "over" if is_over(starts_at, until, now) else "to come"

@@ -183,6 +183,8 @@ class _Eligibility(_Sourced):
     max_participants: Annotated[int, Field(ge=1)] | None = None
     account_current: bool
     rate_halves: bool
+    standard_tariff: str | None = None
+    time_of_use_tariff: str | None = None
 
 
 class _Notices(_Sourced):

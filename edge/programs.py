@@ -193,7 +193,15 @@ def _program(name: str, text: ProgramText, dates: Mapping[str, object]) -> Progr
             code: f"{source} (in force since {dates[code]})" if dates.get(code) else source
             for code, source in text.sources.items()
         },
+        eligibility_source=_since(text.eligibility.source, text.eligibility.effective_from),
+        arrears_source=_since(text.arrears.source, text.arrears.effective_from),
+        standard_tariff=text.eligibility.standard_tariff,
+        time_of_use_tariff=text.eligibility.time_of_use_tariff,
     )
+
+
+def _since(source: str, effective_from: date) -> str:
+    return f"{source} (in force since {effective_from.isoformat()})"
 
 
 def _cold_rule(cold: ColdText) -> ColdRule:

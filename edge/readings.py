@@ -118,7 +118,7 @@ class ReadSaver:
             return
         cause = "first seen" if last is None else cause_of(last, relay)
         fleet.add_relay_change(database, meter.meter_id, at, relay.value, cause, None)
-        account = customers.account_of_meter(database, meter.meter_id)
+        account = customers.account_served_by(database, meter.meter_id)
         if last is not None and cause == "foreign":
             account_id = account.account_id if account else None
             data = {"meter_id": meter.meter_id, "account_id": account_id, "relay": relay.value, "cause": cause}

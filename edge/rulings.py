@@ -112,6 +112,8 @@ def _cancel_what_is_no_longer_wanted(
     order = fleet.last_order(database, account.meter_id)
     if order is None or order.state != OrderState.WANTED or order.action == decision.action.value:
         return
+    if order.account_id != account.account_id:
+        return  # the meter serves another account by now
     reason = ", ".join(block.code for block in decision.blocks) or decision.action.value
     journal(database, order, OrderState.CANCELLED, f"decided again: {reason}", now)
 

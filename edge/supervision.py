@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from edge.gateway import Gateway
 from edge.notices import tell_ruling
+from edge.restraints import tell_changes
 from edge.store import customers
 
 LOOK_AGAIN = timedelta(minutes=5)  # facts also change by growing old
@@ -27,10 +28,11 @@ class Supervision:
             await gateway.clock.wait(wake, gateway.facts_changed)
 
     async def decide_all(self) -> list[datetime]:
-        """Decide about every candidate; the instants at which a disconnect could next be sent."""
+        """Decide about every candidate; the instants at which a disconnect, or a restraint's change, comes next."""
         gateway = self._gateway
+        change = await gateway.record(lambda database: tell_changes(database, gateway.clock.now()))
         account_ids = await gateway.store.read(customers.accounts_to_watch)
-        due: list[datetime] = []
+        due: list[datetime] = [] if change is None else [change]
         for start in range(0, len(account_ids), BATCH):
             batch = account_ids[start : start + BATCH]
             due += await gateway.record(lambda database, batch=batch: self._decide(database, batch))  # type: ignore[misc]

@@ -6,20 +6,19 @@ from datetime import datetime
 import structlog
 
 from edge.clock import pause
-from edge.core.model import Hold, HoldKind, MoratoriumOrder, Protection
+from edge.core.model import HoldKind, Protection
 from edge.core.money import parse_cents
 from edge.gateway import Gateway
 from edge.payments import PaymentRequest, Receipt, post_payment, return_payment
 from edge.refusals import RequestRefused
-from edge.requests import (
+from edge.requests import confirm_notice, reject, take_weather
+from edge.restraints import (
+    HoldRequest,
+    MoratoriumRequest,
     add_hold,
-    confirm_notice,
-    hold_of,
-    reject,
+    order_moratorium,
     release_hold,
-    set_moratorium,
     set_protection,
-    take_weather,
 )
 from edge.store import records
 from edge.weather_feed import WeatherRejected, parse_document
@@ -69,14 +68,15 @@ class HeadEnd:
             case messages.ReturnedPayment(payment_id=payment_id, returned_at=at, fee=fee, reason=reason):
                 await return_payment(gateway, payment_id, at, parse_cents(fee), reason, BY)
             case messages.Protected(account_id=account_id, kind=kind, protected=protected, at=at):
-                await set_protection(gateway, account_id, Protection(kind), protected, at or now, BY)
+                await set_protection(gateway, account_id, [Protection(kind)], protected, at or now, BY)
             case messages.Hold(hold_id=hold_id, account_id=account_id, kind=kind, starts_at=starts_at):
-                hold = Hold(HoldKind(kind), starts_at or now, message.until)
-                await add_hold(gateway, hold_of(account_id, hold_id, hold, message.reason), BY)
-            case messages.HoldRelease(hold_id=hold_id, released_at=released_at):
-                await release_hold(gateway, hold_id, released_at, BY)
-            case messages.Moratorium(order=order, starts_at=starts_at, until=until):
-                await set_moratorium(gateway, MoratoriumOrder(order, starts_at or now, until), BY)
+                wanted = HoldRequest(account_id, HoldKind(kind), starts_at, message.until, message.reason, hold_id)
+                await add_hold(gateway, wanted, BY)
+            case messages.HoldRelease(hold_id=hold_id, released_at=at, outcome=outcome, reason=reason):
+                await release_hold(gateway, hold_id, at, BY, outcome, reason)
+            case messages.Moratorium(order=order, starts_at=starts_at, until=until, reason=reason):
+                ordered_by = message.ordered_by or BY
+                await order_moratorium(gateway, MoratoriumRequest(order, starts_at, until, reason, ordered_by), BY)
             case messages.NoticeReceipt(notice_id=notice_id, delivered_at=delivered_at):
                 await confirm_notice(gateway, notice_id, delivered_at)
 

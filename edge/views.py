@@ -43,6 +43,8 @@ def account_view(
         "available": format_cents(balance - unposted_cents),
         "use_not_posted_wh": unposted_wh,
         "days_left": spending(database, account, balance - unposted_cents).days_left,
+        "enrolled": account.active,
+        "last_day": None if account.last_day is None else account.last_day.isoformat(),
         "state": state_of(account.active, facts.relay.value, bool(facts.protected), balance),
         "relay": facts.relay.value,
         "protected": [kind.value for kind in facts.protected or ()],
@@ -62,8 +64,8 @@ def account_view(
 
 def state_of(active: bool, relay: str, protected: bool, balance_cents: int) -> str:
     """One word for where an account stands: closed, disconnected, protected, negative, zero or good."""
-    if not active:
-        return "closed"
+    if not active and relay != "disconnected":
+        return "protected" if protected else "closed"
     if relay in ("disconnected", "disconnected_other"):
         return "disconnected"
     if protected:

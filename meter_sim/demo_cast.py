@@ -51,10 +51,10 @@ class Customer:
     def row(self) -> str:
         """The account as a row of an enrolment file under ``ENROLMENT_HEADER``."""
         cut = "yes" if self.cut_before else "no"
-        return f"{self.account_id},{self.meter_id},{self.name},{self.opening},{self.arrears},{self.protected},{cut}"
+        return f"{self.account_id},{self.meter_id},{self.name},{self.opening},{self.arrears},{self.protected},{cut},yes"
 
 
-ENROLMENT_HEADER = "account_id,meter_id,name,opening_balance,arrears,protected,disconnected_for_credit"
+ENROLMENT_HEADER = "account_id,meter_id,name,opening_balance,arrears,protected,disconnected_for_credit,takeover"
 _DDS238 = "hiking-dds238-2-znsr"
 _SDM230 = "eastron-sdm230-waveshare"
 _TASMOTA = "tasmota-plug"

@@ -141,10 +141,12 @@ class Hold(_Message):
 
 
 class HoldRelease(_Message):
-    """``in/holds``, second form."""
+    """``in/holds``, second form. ``outcome``: what became of a settlement agreement."""
 
     hold_id: Identifier
     released_at: Time
+    outcome: Literal["released", "honoured", "broken"] = "released"
+    reason: Text = ""
 
 
 class Moratorium(_Message):
@@ -153,6 +155,8 @@ class Moratorium(_Message):
     order: Identifier
     starts_at: Annotated[OptionalTime, Field(alias="from")] = None
     until: End = None
+    reason: Text = ""
+    ordered_by: Text = ""
 
 
 class NoticeReceipt(_Message):

@@ -138,12 +138,15 @@ def _charges(
     return Transaction(kind, account_id, day, ref, postings, estimated, note)
 
 
-def opening(*, account_id: str, day: date, balance_cents: int, arrears_cents: int, note: str = "") -> Transaction:
-    """Balance (customer's sign) and carried debt that an account brings in; ref ``opening:<account_id>``."""
+def opening(
+    *, account_id: str, day: date, balance_cents: int, arrears_cents: int, deposit_cents: int = 0, note: str = ""
+) -> Transaction:
+    """Balance (customer's sign), carried debt and deposit that an account brings in; ref ``opening:<account_id>``."""
     postings = _postings(
         (prepaid(account_id), -balance_cents),
         (arrears(account_id), arrears_cents),
-        (OPENING, balance_cents - arrears_cents),
+        (deposits(account_id), -deposit_cents),
+        (OPENING, balance_cents - arrears_cents + deposit_cents),
     )
     return Transaction("opening", account_id, day, f"opening:{account_id}", postings, note=note)
 

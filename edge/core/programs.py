@@ -97,3 +97,7 @@ class Program:
     rate_halves: bool  # half of the participants on a standard, half on a time-of-use rate
     notice_days_left: tuple[int, ...]
     sources: Mapping[str, str]
+    eligibility_source: str = ""
+    arrears_source: str = ""
+    standard_tariff: str | None = None  # what the program assigns to its halves, where a row names no tariff
+    time_of_use_tariff: str | None = None

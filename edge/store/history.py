@@ -1,5 +1,6 @@
 """What the database says happened, in the order in which it was written down: for audits and event files."""
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,24 +26,7 @@ def history(database: sqlite3.Connection) -> Iterator[Recorded]:
     """Postings on customers' balances, steps of switch orders, protections, holds and their releases, moratoriums."""
     yield from _postings(database)
     yield from _commands(database)
-    for account_id, protected, at in database.execute(
-        "SELECT account_id, protected, at FROM protection ORDER BY rowid"
-    ):
-        yield Recorded(instant_of(at), "protected", {"account_id": account_id, "protected": bool(protected)})
-    rows = database.execute("SELECT account_id, hold_id, kind, starts_at FROM hold ORDER BY recorded_at, hold_id")
-    for account_id, hold_id, kind, starts_at in rows:
-        yield Recorded(instant_of(starts_at), "hold", {"account_id": account_id, "hold_id": hold_id, "hold": kind})
-    rows = database.execute(
-        "SELECT account_id, hold_id, kind, min(coalesce(released_at, until), coalesce(until, released_at)) AS ended"
-        " FROM hold LEFT JOIN hold_release USING (hold_id) WHERE ended IS NOT NULL ORDER BY ended, hold_id"
-    )
-    for account_id, hold_id, kind, ended in rows:
-        yield Recorded(instant_of(ended), "hold_released", {"account_id": account_id, "hold_id": hold_id, "hold": kind})
-    rows = database.execute("SELECT order_name, starts_at, until FROM moratorium ORDER BY moratorium_id")
-    for order, starts_at, until in rows:
-        yield Recorded(instant_of(starts_at), "moratorium", {"order": order, "active": True})
-        if until is not None:
-            yield Recorded(instant_of(until), "moratorium", {"order": order, "active": False})
+    yield from _restraints(database)
 
 
 def _postings(database: sqlite3.Connection) -> Iterator[Recorded]:
@@ -64,3 +48,22 @@ def _commands(database: sqlite3.Connection) -> Iterator[Recorded]:
     for at, meter_id, account_id, action, state in rows:
         keys = {"meter_id": meter_id, "account_id": account_id, "action": action, "state": state}
         yield Recorded(instant_of(at), "command", keys)
+
+
+RESTRAINTS = {
+    "protected": ("account_id", "protected"),
+    "hold": ("account_id", "hold_id", "hold"),
+    "hold_released": ("account_id", "hold_id", "hold"),
+    "moratorium": ("order", "active"),
+}
+
+
+def _restraints(database: sqlite3.Connection) -> Iterator[Recorded]:
+    """Their beginnings and ends as they were told, running out among them."""
+    marks = ", ".join("?" * len(RESTRAINTS))
+    rows = database.execute(
+        f"SELECT at, kind, data FROM event WHERE kind IN ({marks}) ORDER BY event_id", tuple(RESTRAINTS)
+    )
+    for at, kind, data in rows:
+        told = json.loads(data)
+        yield Recorded(instant_of(at), kind, {key: told[key] for key in RESTRAINTS[kind]})

@@ -19,9 +19,11 @@ CREATE TABLE account (
 CREATE INDEX account_meter ON account(meter_id);
 CREATE INDEX account_display ON account(account_id) WHERE instr(notice_channels, 'display') > 0;
 
+-- last_day: the civil day with whose close the account's charges end.
 CREATE TABLE unenrolment (
     account_id TEXT PRIMARY KEY REFERENCES account,
     at         TEXT NOT NULL,
+    last_day   TEXT NOT NULL,
     reason     TEXT NOT NULL,
     by         TEXT NOT NULL
 ) STRICT;
@@ -136,21 +138,28 @@ CREATE TABLE protection (
 ) STRICT;
 CREATE INDEX protection_account ON protection(account_id);
 
+-- Of the rows with one hold_id or order_name the last one counts, so that a new end is a row.
 CREATE TABLE hold (
-    hold_id     TEXT PRIMARY KEY,
-    account_id  TEXT NOT NULL REFERENCES account,
-    kind        TEXT NOT NULL,
-    starts_at   TEXT NOT NULL,
-    until       TEXT,
-    reason      TEXT NOT NULL,
-    recorded_at TEXT NOT NULL,
-    by          TEXT NOT NULL
-) STRICT, WITHOUT ROWID;
+    hold_row        INTEGER PRIMARY KEY,
+    hold_id         TEXT NOT NULL,
+    account_id      TEXT NOT NULL REFERENCES account,
+    kind            TEXT NOT NULL,
+    starts_at       TEXT NOT NULL,
+    until           TEXT,
+    reason          TEXT NOT NULL,
+    registered_late INTEGER NOT NULL CHECK (registered_late IN (0, 1)),
+    recorded_at     TEXT NOT NULL,
+    by              TEXT NOT NULL
+) STRICT;
+CREATE INDEX hold_id ON hold(hold_id, hold_row);
 CREATE INDEX hold_account ON hold(account_id);
 
 CREATE TABLE hold_release (
-    hold_id     TEXT PRIMARY KEY REFERENCES hold,
+    hold_id     TEXT PRIMARY KEY,
     released_at TEXT NOT NULL,
+    outcome     TEXT NOT NULL CHECK (outcome IN ('released', 'honoured', 'broken')),
+    reason      TEXT NOT NULL,
+    recorded_at TEXT NOT NULL,
     by          TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
@@ -159,9 +168,19 @@ CREATE TABLE moratorium (
     order_name    TEXT NOT NULL,
     starts_at     TEXT NOT NULL,
     until         TEXT,
+    reason        TEXT NOT NULL,
+    ordered_by    TEXT NOT NULL,
     recorded_at   TEXT NOT NULL,
     by            TEXT NOT NULL
 ) STRICT;
+
+-- The holds and moratoriums that are not over, to find them fast; told: the head end knows that it is in force.
+CREATE TABLE live_restraint (
+    kind TEXT NOT NULL CHECK (kind IN ('hold', 'moratorium')),
+    name TEXT NOT NULL,
+    told INTEGER NOT NULL CHECK (told IN (0, 1)),
+    PRIMARY KEY (kind, name)
+) STRICT, WITHOUT ROWID;
 
 -- A decision is written when it changes: action or the set of block codes.
 CREATE TABLE decision (
@@ -318,6 +337,10 @@ CREATE TRIGGER hold_release_no_update BEFORE UPDATE ON hold_release
 BEGIN SELECT RAISE(ABORT, 'hold_release is insert-only'); END;
 CREATE TRIGGER hold_release_no_delete BEFORE DELETE ON hold_release
 BEGIN SELECT RAISE(ABORT, 'hold_release is insert-only'); END;
+CREATE TRIGGER moratorium_no_update BEFORE UPDATE ON moratorium
+BEGIN SELECT RAISE(ABORT, 'moratorium is insert-only'); END;
+CREATE TRIGGER moratorium_no_delete BEFORE DELETE ON moratorium
+BEGIN SELECT RAISE(ABORT, 'moratorium is insert-only'); END;
 CREATE TRIGGER decision_no_update BEFORE UPDATE ON decision
 BEGIN SELECT RAISE(ABORT, 'decision is insert-only'); END;
 CREATE TRIGGER decision_no_delete BEFORE DELETE ON decision

@@ -19,14 +19,15 @@ from edge.enrolment_file import Row
 from edge.gateway import Gateway
 from edge.notices import tell_balance, tell_ruling
 from edge.payments import PaymentRequest, take_payment
-from edge.requests import confirm_notice
-from edge.restraints import HoldRequest, MoratoriumRequest, add_hold, order_moratorium, release_hold
+from edge.restraints import HoldRequest, MoratoriumRequest, add_hold, order_moratorium
 from edge.settings import load_settings
 from edge.store import books, customers, fleet, records
 from edge.store.books import ClosedDay
 from edge.store.engine import Store
+from edge.upstream import HeadEnd
 from edge.weather_feed import parse_document
 from meter_sim import weather_documents
+from protocols.link import HeadEndMessage
 from tests.stand_ins import SettableClock, SilentHeadEnd
 
 TUESDAY = datetime(2026, 10, 13, 15, 0, tzinfo=UTC)  # 10:00 in Chicago
@@ -54,7 +55,7 @@ def gateway(tmp_path: Path) -> Iterator[Gateway]:
 
 
 async def enrolled(gateway: Gateway, **cells: str) -> None:
-    given = {"account_id": "A-1", "meter_id": "M-1", **cells}
+    given = {"account_id": "A-1", "meter_id": "M-1", "takeover": "yes", **cells}
     outcomes = await enroll(gateway, [Row("row 1", given)], "test")
     assert outcomes[0].accepted, outcomes
     read = fleet.StoredRead("M-1", gateway.clock.now(), 1_000_000, 2_400, "connected", True, ())
@@ -111,6 +112,24 @@ async def sent(gateway: Gateway) -> list[dict[str, Any]]:
     return await gateway.store.write(work)
 
 
+async def said(gateway: Gateway, kind: str, **content: str) -> None:
+    """The head end says something, and the gateway has taken it in."""
+    link = SilentHeadEnd([HeadEndMessage(kind, json.dumps(content).encode(), False, None)])
+    await HeadEnd(gateway, link).receive()
+    refused = await gateway.store.read(lambda database: database.execute("SELECT reason FROM rejected").fetchall())
+    assert refused == []
+
+
+async def confirmed(gateway: Gateway, notice_id: str, at: datetime) -> None:
+    await said(gateway, "notice-receipts", notice_id=notice_id, delivered_at=at.isoformat())
+
+
+async def banned_for_two_days(gateway: Gateway) -> None:
+    now = gateway.clock.now()
+    until = now + timedelta(days=2)
+    await said(gateway, "moratoriums", order="OCC-7", **{"from": now.isoformat(), "until": until.isoformat()})
+
+
 def advance(gateway: Gateway, **time: float) -> None:
     assert isinstance(gateway.clock, SettableClock)
     gateway.clock.instant += timedelta(**time)
@@ -134,21 +153,21 @@ async def test_the_seed_s_third_message_comes_out_of_a_payment(gateway: Gateway)
 
 
 async def test_levels_are_told_as_the_days_are_charged(gateway: Gateway) -> None:
-    await enrolled(gateway, opening_balance="16.00", low_balance_level="10.00")
+    await enrolled(gateway, opening_balance="26.50", low_balance_level="10.00")
     heard = []
-    for back in range(5):
-        await charged(gateway, date(2026, 10, 8 + back), 3_50, 33_000)
+    for back in range(8):
+        await charged(gateway, date(2026, 10, 5 + back), 3_50, 33_000)
         heard.append(await sent(gateway))
-    # 12.50, 9.00, 5.50, 2.00, -1.50 at 3.50 a day
+    # at 3.50 a day: 23.00, 19.50, 16.00, 12.50, 9.00, 5.50, 2.00, -1.50
     assert [[n["type"] for n in notices] for notices in heard] == [
-        [],
+        *[[]] * 4,
         ["low_balance", "days_left"],
         [],
         ["days_left"],
         ["zero"],
     ]
-    assert heard[1][1]["text"] == "Remaining Credit\n92 kWh\nLess than 3 days\n2.4 kW\n0 kWh today"
-    assert heard[3][0]["text"].splitlines()[2] == "Less than 1 day"
+    assert heard[4][1]["text"] == "Remaining Credit\n92 kWh\nLess than 3 days\n2.4 kW\n0 kWh today"
+    assert heard[6][0]["text"].splitlines()[2] == "Less than 1 day"
     await paid(gateway, "P-1", 30_00)
     assert await types(gateway) == ["payment"]
     await charged(gateway, date(2026, 10, 13), 20_00, 200_000)
@@ -156,7 +175,8 @@ async def test_levels_are_told_as_the_days_are_charged(gateway: Gateway) -> None
 
 
 async def test_zero_is_told_once_until_the_balance_was_above(gateway: Gateway) -> None:
-    await enrolled(gateway, opening_balance="0.00", arrears="10.00")
+    await enrolled(gateway, opening_balance="25.00", arrears="10.00")
+    await charged(gateway, date(2026, 10, 11), 25_00, 250_000)
     assert await types(gateway) == ["zero"]
     await charged(gateway, date(2026, 10, 12), 3_00, 30_000)
     await paid(gateway, "P-1", 1_00)
@@ -225,7 +245,7 @@ async def test_the_strict_program_tells_zero_again_after_an_order(gateway: Gatew
     (zero,) = await sent(gateway)
     assert zero["type"] == "zero"
     assert "notice_after_moratorium" in await blocks(gateway)
-    await confirm_notice(gateway, zero["notice_id"], gateway.clock.now())
+    await confirmed(gateway, zero["notice_id"], gateway.clock.now())
     advance(gateway, hours=24)
     await supervised(gateway)
     assert "notice_after_moratorium" not in await blocks(gateway)
@@ -246,7 +266,7 @@ async def test_nothing_is_pending_while_a_hold_has_no_end(gateway: Gateway) -> N
     await supervised(gateway)
     assert await sent(gateway) == []
     advance(gateway, minutes=1)
-    await release_hold(gateway, "H-1", gateway.clock.now(), "test")
+    await said(gateway, "holds", hold_id="H-1", released_at=gateway.clock.now().isoformat())
     advance(gateway, minutes=1)
     await supervised(gateway)
     assert await types(gateway) == ["pending_disconnect"]
@@ -265,8 +285,8 @@ async def test_each_channel_gets_its_own_notice_and_the_first_confirmation_count
     assert await reached(gateway) == TUESDAY
     assert await reached(gateway, confirmed_only=True) is None
     advance(gateway, minutes=10)
-    await confirm_notice(gateway, heard[1]["notice_id"], TUESDAY + timedelta(minutes=8))
-    await confirm_notice(gateway, heard[0]["notice_id"], TUESDAY + timedelta(minutes=9))
+    await confirmed(gateway, heard[1]["notice_id"], TUESDAY + timedelta(minutes=8))
+    await confirmed(gateway, heard[0]["notice_id"], TUESDAY + timedelta(minutes=9))
     for confirmed_only in (False, True):
         assert await reached(gateway, confirmed_only=confirmed_only) == TUESDAY + timedelta(minutes=8)
 
@@ -274,7 +294,7 @@ async def test_each_channel_gets_its_own_notice_and_the_first_confirmation_count
 async def test_a_delivery_before_the_notice_was_made_counts_from_the_notice(gateway: Gateway) -> None:
     await enrolled(gateway, opening_balance="-4.20")
     (zero,) = await sent(gateway)
-    await confirm_notice(gateway, zero["notice_id"], TUESDAY - timedelta(days=3))
+    await confirmed(gateway, zero["notice_id"], TUESDAY - timedelta(days=3))
     assert await reached(gateway) == TUESDAY
 
 
@@ -328,11 +348,11 @@ async def test_a_contact_that_cannot_be_used_is_refused(gateway: Gateway, cells:
 
 
 async def test_a_long_payment_id_leaves_a_notice_that_can_be_confirmed(gateway: Gateway) -> None:
-    await enrolled(gateway, opening_balance="10.00")
+    await enrolled(gateway, opening_balance="30.00")
     await paid(gateway, "P" * 128, 5_00)
     (notice,) = await sent(gateway)
     assert len(notice["notice_id"]) <= 128
-    await confirm_notice(gateway, notice["notice_id"], gateway.clock.now())
+    await confirmed(gateway, notice["notice_id"], gateway.clock.now())
 
 
 async def test_weather_that_is_not_known_ends_no_ban(gateway: Gateway) -> None:
