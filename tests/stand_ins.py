@@ -1,7 +1,7 @@
-"""Small stand-ins for a gateway's ports: a clock that is set by hand, a head end that says nothing and hears all."""
+"""Small stand-ins for a gateway's ports: a clock that is set by hand, a head end that says little and hears all."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 
@@ -31,15 +31,16 @@ class SettableClock:
 
 
 class SilentHeadEnd:
-    """A head end that is there, sends nothing, and keeps what it is told; ``connected`` False: it is away."""
+    """A head end that is there, says no more than it was given, and keeps what it is told; it may also be away."""
 
-    def __init__(self) -> None:
+    def __init__(self, says: Sequence[HeadEndMessage] = ()) -> None:
         self.connected = True
+        self.says = says
         self.heard: list[tuple[str, bytes]] = []
 
     async def messages(self) -> AsyncIterator[HeadEndMessage]:
-        await asyncio.Event().wait()
-        yield HeadEndMessage("", b"", False, None)
+        for message in self.says:
+            yield message
 
     async def acknowledge(self, message: HeadEndMessage) -> None:
         pass

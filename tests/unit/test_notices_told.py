@@ -11,7 +11,7 @@ import pytest
 
 from edge.catalog import load_catalog
 from edge.core import ledger
-from edge.core.model import Forecast, HoldKind, Observation
+from edge.core.model import Forecast, Observation
 from edge.daemon import Ports, build_gateway
 from edge.displays import display_of
 from edge.enrolment import enroll
@@ -19,7 +19,6 @@ from edge.enrolment_file import Row
 from edge.gateway import Gateway
 from edge.notices import tell_balance, tell_ruling
 from edge.payments import PaymentRequest, take_payment
-from edge.restraints import HoldRequest, MoratoriumRequest, add_hold, order_moratorium
 from edge.settings import load_settings
 from edge.store import books, customers, fleet, records
 from edge.store.books import ClosedDay
@@ -112,9 +111,9 @@ async def sent(gateway: Gateway) -> list[dict[str, Any]]:
     return await gateway.store.write(work)
 
 
-async def said(gateway: Gateway, kind: str, **content: str) -> None:
+async def said(gateway: Gateway, topic: str, **content: str) -> None:
     """The head end says something, and the gateway has taken it in."""
-    link = SilentHeadEnd([HeadEndMessage(kind, json.dumps(content).encode(), False, None)])
+    link = SilentHeadEnd([HeadEndMessage(topic, json.dumps(content).encode(), False, None)])
     await HeadEnd(gateway, link).receive()
     refused = await gateway.store.read(lambda database: database.execute("SELECT reason FROM rejected").fetchall())
     assert refused == []
@@ -202,15 +201,10 @@ async def test_a_disconnect_to_come_is_told_once_with_time_and_amount(gateway: G
     assert await sent(gateway) == []
 
 
-async def two_days_of_moratorium(gateway: Gateway) -> None:
-    until = gateway.clock.now() + timedelta(days=2)
-    await order_moratorium(gateway, MoratoriumRequest("OCC-7", None, until, "", "OCC"), "test")
-
-
 async def test_the_end_of_an_order_is_told_to_whom_it_held(gateway: Gateway) -> None:
     await enrolled(gateway, opening_balance="-4.20")
     await sent(gateway)
-    await two_days_of_moratorium(gateway)
+    await banned_for_two_days(gateway)
     await supervised(gateway)
     assert await types(gateway) == ["pending_disconnect"]
     advance(gateway, days=2)
@@ -225,7 +219,7 @@ async def test_the_end_of_an_order_is_told_to_whom_it_held(gateway: Gateway) -> 
 
 async def test_the_end_of_an_order_is_no_news_to_whom_paid_meanwhile(gateway: Gateway) -> None:
     await enrolled(gateway, opening_balance="-4.20")
-    await two_days_of_moratorium(gateway)
+    await banned_for_two_days(gateway)
     await supervised(gateway)
     await paid(gateway, "P-1", 10_00)
     await charged(gateway, date(2026, 10, 12), 20_00, 200_000)
@@ -239,7 +233,7 @@ async def test_the_strict_program_tells_zero_again_after_an_order(gateway: Gatew
     await enrolled(gateway, opening_balance="-4.20", program="strict")
     assert await types(gateway) == ["zero"]
     advance(gateway, hours=1)
-    await two_days_of_moratorium(gateway)
+    await banned_for_two_days(gateway)
     advance(gateway, days=3)
     await supervised(gateway)
     (zero,) = await sent(gateway)
@@ -261,8 +255,7 @@ async def blocks(gateway: Gateway) -> tuple[str, ...]:
 async def test_nothing_is_pending_while_a_hold_has_no_end(gateway: Gateway) -> None:
     await enrolled(gateway, opening_balance="-4.20")
     await sent(gateway)
-    now = gateway.clock.now()
-    await add_hold(gateway, HoldRequest("A-1", HoldKind.OPERATOR, now, None, "asked", "H-1"), "test")
+    await said(gateway, "holds", hold_id="H-1", account_id="A-1", kind="operator")
     await supervised(gateway)
     assert await sent(gateway) == []
     advance(gateway, minutes=1)
