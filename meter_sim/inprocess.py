@@ -1,10 +1,10 @@
-"""Meters without a wire: links that ask simulated meters directly, with the answers that real lines lose or delay."""
+"""Meters without a wire: links that ask simulated meters directly, and lose, delay and garble answers as lines do."""
 
 import random
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import datetime
 
-from meter_sim.faults import FaultKind
 from meter_sim.meter import SimulatedMeter
 from protocols.link import LinkTimeout, Readout, RelayState, SwitchAction
 
@@ -12,26 +12,38 @@ Now = Callable[[], datetime]
 Pause = Callable[[float], Awaitable[None]]
 
 ANSWER_S = 0.05
+LATE_S = (0.3, 0.95)  # slow, and still within the time-out
 TIMEOUT_S = 1.0
 
 
-class InProcessMeter:
-    """A meter link to a simulated meter; ``loss``: the share of questions whose answer is lost."""
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """Shares of exchanges that a line spoils: answers lost, answers late, register reads wrong beyond belief."""
 
-    def __init__(self, meter: SimulatedMeter, now: Now, pause: Pause, chance: random.Random, loss: float) -> None:
-        self._meter = meter
+    lost: float = 0.0
+    late: float = 0.0
+    wrong: float = 0.0
+
+
+class InProcessMeter:
+    """A meter link to a simulated meter. ``silenced`` counts the faults that keep it from answering now."""
+
+    def __init__(self, meter: SimulatedMeter, now: Now, pause: Pause, chance: random.Random, noise: Noise) -> None:
+        self.meter = meter
+        self.silenced = 0
+        self.spoilt = 0
+        self.on_command: Callable[[], None] = lambda: None
         self._now = now
         self._pause = pause
         self._chance = chance
-        self._loss = loss
-        self.lost = 0
+        self._noise = noise
 
     async def read(self) -> Readout:
         """Ask for register, power and relay once. Raises LinkTimeout."""
         await self._answer()
-        values = self._meter.values(self._now())
+        values = self.meter.values(self._now())
         return Readout(
-            energy_import_wh=values.energy_import_wh,
+            energy_import_wh=self._register(values.energy_import_wh),
             relay=values.relay,
             power_w=values.power_w,
             voltage_mv=values.voltage_mv,
@@ -40,35 +52,42 @@ class InProcessMeter:
             serial=values.serial or None,
         )
 
+    def _register(self, energy_wh: int) -> int:
+        """What the register seems to show: now and then nothing, something absurd, or something of long ago."""
+        if not self._happens(self._noise.wrong):
+            return energy_wh
+        return self._chance.choice((0, energy_wh + 500_000_000, energy_wh // 2))
+
     async def read_relay(self) -> RelayState:
         """Ask for the switch alone. Raises LinkTimeout."""
         await self._answer()
-        return self._meter.values(self._now()).relay
+        return self.meter.values(self._now()).relay
 
     async def command(self, action: SwitchAction, *, expires_in_s: float) -> None:
         """Tell the switch once. Raises LinkTimeout, after which the switch may have moved or not."""
         if expires_in_s <= 0:
-            raise LinkTimeout(f"{self._meter.meter_id}: the command expired; nothing was sent")
-        if self._meter.fault is FaultKind.DEAD:
+            raise LinkTimeout(f"{self.meter.meter_id}: the command expired; nothing was sent")
+        if self.silenced:
             await self._silence()
-        lost_before, lost_after = self._is_lost(), self._is_lost()
-        if not lost_before:
-            self._meter.command(action.wanted, self._now())
-        if lost_before or lost_after:
+        question_lost, answer_lost = self._happens(self._noise.lost), self._happens(self._noise.lost)
+        if not question_lost:
+            self.meter.command(action.wanted, self._now())
+        self.on_command()
+        if question_lost or answer_lost:
             await self._silence()
         await self._pause(ANSWER_S)
 
     async def _answer(self) -> None:
-        if self._meter.fault is FaultKind.DEAD or self._is_lost():
+        if self.silenced or self._happens(self._noise.lost):
             await self._silence()
-        await self._pause(ANSWER_S)
+        await self._pause(self._chance.uniform(*LATE_S) if self._happens(self._noise.late) else ANSWER_S)
 
-    def _is_lost(self) -> bool:
-        if not self._loss or self._chance.random() >= self._loss:
+    def _happens(self, share: float) -> bool:
+        if not share or self._chance.random() >= share:
             return False
-        self.lost += 1
+        self.spoilt += 1
         return True
 
     async def _silence(self) -> None:
         await self._pause(TIMEOUT_S)
-        raise LinkTimeout(f"{self._meter.meter_id}: no answer within {TIMEOUT_S:.0f} s")
+        raise LinkTimeout(f"{self.meter.meter_id}: no answer within {TIMEOUT_S:.0f} s")

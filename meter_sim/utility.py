@@ -1,177 +1,109 @@
-"""The other side of a simulated gateway: a head end, its customers, and the weather they live in."""
+"""The other side of a simulated gateway: a head end without a broker, and the weather that it passes on."""
 
 import asyncio
 import json
-import random
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from edge.clock import Clock, pause
 from meter_sim import weather_documents
 from meter_sim.events import Recorder
-from protocols.link import HeadEndMessage, LinkDown
+from meter_sim.virtual_time import CivilClock
+from protocols.link import HeadEndMessage, LinkDown, LinkTimeout
 
 FORECAST_HOURS = 156
 OBSERVED_EVERY = timedelta(hours=1)
 FETCHED_AT = (time(6, 10), time(12, 10), time(18, 10))
+HEAT_ADVISORY_FROM_F = 105.0  # the Weather Service's usual criterion in Oklahoma
+
+Hear = Callable[[str, str], None]
 
 
 class InProcessHeadEnd:
-    """A head-end link without a broker: messages queue while the line is down, notices reach their customers."""
+    """A head-end link with a broker's manners, without one.
 
-    def __init__(self, clock: Clock, recorder: Recorder, on_weather: Callable[[bytes], None]) -> None:
+    Messages stay until they are acknowledged: after an outage, or a restart of the daemon, those that were not come
+    again, in order. Notices reach their customers at once and are answered with a receipt.
+    """
+
+    def __init__(self, clock: CivilClock, recorder: Recorder, on_weather: Callable[[bytes], None]) -> None:
         self._clock = clock
         self._on_weather = on_weather
         self._recorder = recorder
-        self._queue: asyncio.Queue[HeadEndMessage] = asyncio.Queue()
-        self._up = asyncio.Event()
-        self._up.set()
-        self.customers: dict[str, Customer] = {}
+        self._kept: list[HeadEndMessage] = []  # not acknowledged yet
+        self._handed_over = 0  # how many of them this session has had
+        self._said = 0
+        self._news = asyncio.Event()
+        self._outages = 0
+        self._delivered: dict[str, None] = {}
+        self.listeners: list[Hear] = []
+        self.loses_confirmation: Callable[[], bool] = lambda: False
 
     @property
     def connected(self) -> bool:
         """Whether the line to the head end is up."""
-        return self._up.is_set()
+        return not self._outages
 
     async def messages(self) -> AsyncIterator[HeadEndMessage]:
-        """What was said, in order, once the line is up."""
+        """A session: what was said and not acknowledged, in order, and then what comes."""
+        self._handed_over = 0
         while True:
-            message = await self._queue.get()
-            await self._up.wait()
-            if message.kind == "weather":
-                self._on_weather(message.payload)
-            yield message
+            while self.connected and self._handed_over < len(self._kept):
+                message = self._kept[self._handed_over]
+                self._handed_over += 1
+                if message.kind == "weather":
+                    self._on_weather(message.payload)
+                yield message
+            self._news.clear()
+            await self._news.wait()
 
     async def acknowledge(self, message: HeadEndMessage) -> None:
-        """Nothing to do: a message is taken from the queue once."""
+        """The message need not come again; without effect while the line is down."""
+        if self.connected and message in self._kept[: self._handed_over]:
+            self._kept.remove(message)
+            self._handed_over -= 1
 
     async def publish(self, kind: str, payload: bytes) -> None:
-        """Take what the gateway says. Raises LinkDown while the line is down."""
+        """Take what the gateway says. Raises LinkDown while the line is down, LinkTimeout where its answer is lost."""
         if not self.connected:
             raise LinkDown("the broker is away")
         if kind == "notices":
             self._deliver(json.loads(payload))
+        if self.loses_confirmation():
+            raise LinkTimeout("the broker did not confirm")
 
     def _deliver(self, notice: dict[str, Any]) -> None:
+        if notice["notice_id"] in self._delivered:
+            return  # the customer has it; it was only sent again
+        self._delivered[notice["notice_id"]] = None
         now = self._clock.now()
         self._recorder.tell(now, "notice", account_id=notice["account_id"], type=notice["type"])
         self.say("notice-receipts", {"notice_id": notice["notice_id"], "delivered_at": now.isoformat()})
-        if customer := self.customers.get(notice["account_id"]):
-            customer.hear(notice["type"])
+        for hear in self.listeners:
+            hear(notice["account_id"], notice["type"])
 
     def say(self, kind: str, content: Any) -> None:
         """Send the gateway a message."""
-        self._queue.put_nowait(HeadEndMessage(kind, json.dumps(content).encode(), False, None))
+        self._said += 1
+        self._kept.append(HeadEndMessage(kind, json.dumps(content).encode(), False, self._said))
+        self._news.set()
 
     def cut_line(self) -> None:
         """The broker goes away."""
-        self._up.clear()
+        self._outages += 1
 
     def restore_line(self) -> None:
-        """The broker is back."""
-        self._up.set()
-
-
-@dataclass(frozen=True, slots=True)
-class Habit:
-    """How a customer pays: every so many days, on which notices and after how long; amounts in whole dollars."""
-
-    name: str
-    every_days: int | None
-    on_notices: tuple[str, ...]
-    after_minutes: tuple[int, int]
-    dollars: tuple[int, int]
-    protected_from_start: bool = False
-    protected_after_cut: bool = False
-
-
-HABITS = (
-    Habit("weekly", 7, (), (0, 0), (15, 40)),
-    Habit("when told", None, ("zero",), (60, 2000), (10, 40)),
-    Habit("when dark", None, ("disconnected",), (2, 600), (15, 40)),
-    Habit("late", None, ("disconnected",), (600, 5000), (5, 25)),
-    Habit("never", None, (), (0, 0), (0, 0)),
-    Habit("medical", None, (), (0, 0), (0, 0), protected_from_start=True),
-    Habit("told when dark", None, (), (0, 0), (0, 0), protected_after_cut=True),
-    Habit("small steps", None, ("disconnected", "zero"), (5, 300), (1, 6)),
-)
-
-
-class Customer:
-    """Pays by its habit; every chance comes from its own seeded source."""
-
-    def __init__(
-        self,
-        account_id: str,
-        habit: Habit,
-        chance: random.Random,
-        head_end: InProcessHeadEnd,
-        clock: Clock,
-        duplicates: float,
-    ) -> None:
-        self.account_id = account_id
-        self.habit = habit
-        self._chance = chance
-        self._head_end = head_end
-        self._clock = clock
-        self._duplicates = duplicates
-        self._heard = asyncio.Event()
-        self._last_heard = ""
-        self._payments = 0
-        self.duplicated = 0
-
-    def hear(self, notice_type: str) -> None:
-        """A notice has come."""
-        habit = self.habit
-        if notice_type in habit.on_notices or (habit.protected_after_cut and notice_type == "disconnected"):
-            self._last_heard = notice_type
-            self._heard.set()
-
-    async def live(self) -> None:
-        """Pay and fall ill for as long as the world lasts."""
-        if self.habit.protected_from_start:
-            self._protect()
-        while True:
-            if self.habit.every_days is not None:
-                await pause(self.habit.every_days * 86_400 + self._chance.randint(-20_000, 20_000))
-                self._pay()
-                continue
-            await self._heard.wait()
-            self._heard.clear()
-            if self.habit.protected_after_cut:
-                await pause(self._chance.randint(600, 40_000))
-                self._protect()
-                continue
-            await pause(self._chance.randint(*self.habit.after_minutes) * 60 + self._chance.randint(0, 59))
-            self._pay()
-
-    def _protect(self) -> None:
-        content = {"account_id": self.account_id, "kind": "medical", "protected": True}
-        self._head_end.say("protected", content)
-
-    def _pay(self) -> None:
-        self._payments += 1
-        content = {
-            "payment_id": f"{self.account_id}-P{self._payments}",
-            "account_id": self.account_id,
-            "amount": f"{self._chance.randint(*self.habit.dollars)}.00",
-            "paid_at": self._clock.now().isoformat(),
-            "channel": "kiosk",
-            "source": "customer",
-        }
-        self._head_end.say("payments", content)
-        if self._duplicates and self._chance.random() < self._duplicates:
-            self.duplicated += 1
-            self._head_end.say("payments", content)
+        """The broker is back, with what was not acknowledged."""
+        self._outages -= 1
+        self._handed_over = 0
+        self._news.set()
 
 
 class WeatherService:
-    """Tells the head end's forecasts in the morning and during the day, observations every hour, alerts beside them."""
+    """Tells forecasts in the morning and during the day, observations every hour, alerts beside the forecasts."""
 
-    def __init__(self, seed: int, zone: ZoneInfo, head_end: InProcessHeadEnd, clock: Clock) -> None:
+    def __init__(self, seed: int, zone: ZoneInfo, head_end: InProcessHeadEnd, clock: CivilClock) -> None:
         self._seed = seed
         self._zone = zone
         self._head_end = head_end
@@ -204,7 +136,8 @@ class WeatherService:
         temperatures = [round(weather_documents.temperature_f(self._seed, hour)) for hour in hours]
         humidity = [weather_documents.humidity_percent(self._seed, hour) for hour in hours]
         self._head_end.say("weather", weather_documents.hourly_forecast(now, first, temperatures, humidity))
-        self._head_end.say("weather", weather_documents.alerts(now, []))
+        hot = max(temperatures[:24]) >= HEAT_ADVISORY_FROM_F
+        self._head_end.say("weather", weather_documents.alerts(now, ["Heat Advisory"] if hot else []))
 
     def _tell_observation(self, now: datetime) -> None:
         temperature = round(weather_documents.temperature_f(self._seed, now), 1)

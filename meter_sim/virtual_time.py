@@ -6,6 +6,8 @@ or another process must stay outside, because to this loop such a wait looks lik
 
 import asyncio
 import selectors
+from datetime import datetime, timedelta
+from typing import Protocol
 
 
 class IdleForever(RuntimeError):
@@ -47,3 +49,20 @@ class _LeapingSelector(selectors.DefaultSelector):
             if timeout > 0:
                 self._loop.leap(timeout)
         return ready
+
+
+class CivilClock(Protocol):
+    """What a world asks for the date, and waits on."""
+
+    def now(self) -> datetime:
+        """The present instant, aware."""
+        ...
+
+    async def wait(self, until: datetime) -> bool:
+        """Return once the clock reads at least ``until``."""
+        ...
+
+
+async def rest(clock: CivilClock, seconds: float) -> None:
+    """Let some seconds of the clock pass."""
+    await clock.wait(clock.now() + timedelta(seconds=seconds))

@@ -8,9 +8,11 @@ import asyncio
 import logging
 import random
 import tempfile
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import structlog
@@ -18,19 +20,21 @@ import structlog
 from edge.catalog import Catalog, load_catalog
 from edge.clock import ScaledClock, pause
 from edge.daemon import Ports, run
-from edge.enrolment import Row, enroll
+from edge.enrolment import enroll
+from edge.enrolment_file import Row
 from edge.gateway import Gateway
 from edge.settings import Settings, parse_site, read_toml
 from edge.store import books, fleet
 from edge.store.engine import Store, open_for_reading
 from edge.store.history import history
 from edge.weather_feed import parse_document
+from meter_sim.customers import HABITS, Clerk, Customer
 from meter_sim.events import Recorder
-from meter_sim.faults import FaultKind
 from meter_sim.household import HouseholdLoad
 from meter_sim.inprocess import InProcessMeter
 from meter_sim.meter import Cause, SimulatedMeter
-from meter_sim.utility import HABITS, Customer, InProcessHeadEnd, WeatherService
+from meter_sim.misfortune import MIXES, Misfortune
+from meter_sim.utility import InProcessHeadEnd, WeatherService
 from meter_sim.virtual_time import VirtualTimeLoop
 from protocols.link import RelayState
 
@@ -38,24 +42,6 @@ ZONE = "America/Chicago"
 PROFILE = "hiking-dds238-2-znsr"
 METERS_A_LINE = 50
 HOUSEHOLDS = ("apartment", "house", "all_electric")
-
-
-@dataclass(frozen=True, slots=True)
-class FaultMix:
-    """How much goes wrong. Shares of questions and messages; mean days between failures, 0 for never."""
-
-    lost_answers: float = 0.0
-    duplicated_payments: float = 0.0
-    days_between_dead_meters: float = 0.0
-    days_between_outages: float = 0.0
-    days_between_stuck_relays: float = 0.0
-
-
-MIXES = {
-    "none": FaultMix(),
-    "normal": FaultMix(0.002, 0.02, 60, 20, 0),
-    "harsh": FaultMix(0.03, 0.10, 6, 3, 30),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +67,19 @@ class World:
     meters: dict[str, SimulatedMeter] = field(default_factory=dict)
     links: dict[str, InProcessMeter] = field(default_factory=dict)
     customers: list[Customer] = field(default_factory=list)
-    faults_injected: int = 0
-    outages: list[tuple[str, datetime, datetime]] = field(default_factory=list)
+    misfortune: Misfortune | None = None
+
+    @property
+    def end(self) -> datetime:
+        """The first instant that is not simulated any more."""
+        return datetime.combine(self.plan.start + timedelta(days=self.plan.days), time(), ZoneInfo(ZONE))
+
+    @property
+    def faults_injected(self) -> int:
+        """Every fault that lasted, every spoilt exchange, every message sent twice."""
+        lasting = self.misfortune.injected if self.misfortune else 0
+        spoilt = sum(link.spoilt for link in self.links.values())
+        return lasting + spoilt + sum(customer.duplicated for customer in self.customers)
 
     @property
     def database(self) -> Path:
@@ -105,12 +102,8 @@ def simulate(plan: Plan, state_dir: Path | None = None) -> World:
         parse_site(read_toml(directory / "edge.toml"), "edge.toml"), ZoneInfo(ZONE), directory / "edge.toml", directory
     )
     catalog = load_catalog(settings)
-    store = Store(world.database, threaded=False, durable=False)
-    try:
-        with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
-            runner.run(_live(world, settings, catalog, store))
-    finally:
-        store.close()
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        runner.run(_live(world, settings, catalog))
     _tell_relays(world)
     _tell_books(world)
     return world
@@ -149,51 +142,106 @@ def meter_id(index: int) -> str:
     return f"M-{index + 1:05d}"
 
 
-async def _live(world: World, settings: Settings, catalog: Catalog, store: Store) -> None:
+class _Host:
+    """What the daemon runs on: starts it on the state that it left, and lets it die in the middle of anything."""
+
+    def __init__(self, settings: Settings, catalog: Catalog, database: Path, clock: ScaledClock) -> None:
+        self._settings = settings
+        self._catalog = catalog
+        self._database = database
+        self._clock = clock
+        self._daemon: asyncio.Task[None] | None = None
+        self._store: Store | None = None
+        self.fell: asyncio.Future[Gateway] = asyncio.get_running_loop().create_future()
+
+    async def start(self, links: dict[str, InProcessMeter], head_end: InProcessHeadEnd) -> Gateway:
+        """Start the daemon; returns when it is ready. ``fell`` learns of its end, if nobody killed it."""
+        ready: asyncio.Future[Gateway] = asyncio.get_running_loop().create_future()
+        self._store = Store(self._database, threaded=False, durable=False)
+        ports = Ports(self._clock, self._store, links, head_end)
+        self._daemon = asyncio.ensure_future(run(self._settings, self._catalog, ports, ready.set_result))
+        self._daemon.add_done_callback(self._look)
+        either: list[asyncio.Future[Any]] = [ready, self.fell]
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        return self.fell.result() if self.fell.done() else ready.result()
+
+    def _look(self, daemon: asyncio.Task[None]) -> None:
+        if not daemon.cancelled() and (problem := daemon.exception()) and not self.fell.done():
+            self.fell.set_exception(problem)
+
+    async def kill(self) -> None:
+        """Let the daemon die where it stands; what it has committed is what is left."""
+        if self._daemon is not None:
+            self._daemon.cancel()
+            await asyncio.wait([self._daemon])
+        if self._store is not None:
+            self._store.close()
+        self._daemon = self._store = None
+
+
+async def _live(world: World, settings: Settings, catalog: Catalog) -> None:
     plan = world.plan
-    start = datetime.combine(plan.start, time(), settings.zone)
-    end = datetime.combine(plan.start + timedelta(days=plan.days), time(), settings.zone)
-    clock = ScaledClock(start, 1.0)
+    clock = ScaledClock(datetime.combine(plan.start, time(), settings.zone), 1.0)
     clock.now()
-    mix = MIXES[plan.faults]
 
     def on_weather(payload: bytes) -> None:
         _tell_weather(world, payload, clock.now())
 
     head_end = InProcessHeadEnd(clock, world.recorder, on_weather)
-    _build_meters(world, clock, mix)
-    ready: asyncio.Event = asyncio.Event()
-    gateways: list[Gateway] = []
+    host = _Host(settings, catalog, world.database, clock)
 
-    def on_ready(gateway: Gateway) -> None:
-        gateways.append(gateway)
-        ready.set()
+    async def daemon_dies(seconds: float) -> None:
+        await host.kill()
+        await pause(seconds)
+        await host.start(world.links, head_end)
 
-    daemon = asyncio.ensure_future(run(settings, catalog, Ports(clock, store, world.links, head_end), on_ready))
-    await ready.wait()
-    await enroll(gateways[0], [_row(plan, index) for index in range(plan.meters)], "simulation")
-    async with asyncio.TaskGroup() as tasks:
-        others = [tasks.create_task(WeatherService(plan.seed, settings.zone, head_end, clock).serve())]
-        for index in range(plan.meters):
-            customer = _customer(world, index, head_end, clock, mix)
-            others.append(tasks.create_task(customer.live()))
-        others += [
-            tasks.create_task(_fail_now_and_then(world, head_end, clock, mix, kind)) for kind in ("dead", "line")
-        ]
-        waiting = tasks.create_task(_until(clock, end))
-        await asyncio.wait([daemon, waiting], return_when=asyncio.FIRST_COMPLETED)
-        for task in (*others, waiting, daemon):
-            task.cancel()
-    if not daemon.cancelled() and daemon.done() and (problem := daemon.exception()):
-        raise problem
+    _build_meters(world, clock)
+    _build_customers(world, head_end, clock)
+    mix = MIXES[plan.faults]
+    misfortune = Misfortune(plan.seed, mix, clock, world.recorder, _lines(world), head_end, daemon_dies)
+    world.misfortune = misfortune
+    confirmations = random.Random(f"{plan.seed}/confirmations")
+    if mix.lost_confirmations:
+        head_end.loses_confirmation = lambda: confirmations.random() < mix.lost_confirmations
+    try:
+        gateway = await host.start(world.links, head_end)
+        await enroll(gateway, [_row(plan, index) for index in range(plan.meters)], "meter-sim")
+        accounts = [customer.account_id for customer in world.customers]
+        await _until_the_end(
+            clock.wait(world.end),
+            host.fell,
+            WeatherService(plan.seed, settings.zone, head_end, clock).serve(),
+            Clerk(plan.seed, accounts, head_end, clock).work(),
+            *[customer.live() for customer in world.customers],
+            *misfortune.strikes(),
+        )
+    finally:
+        await host.kill()
 
 
-async def _until(clock: ScaledClock, end: datetime) -> None:
-    await clock.wait(end)
+async def _until_the_end(
+    end: Coroutine[None, None, bool], fell: asyncio.Future[Gateway], *lives: Coroutine[None, None, None]
+) -> None:
+    """Let everything live side by side until the end; raises what anybody, the daemon too, died of."""
+    tasks: list[asyncio.Future[Any]] = [asyncio.ensure_future(life) for life in (end, *lives)]
+    await asyncio.wait([*tasks, fell], return_when=asyncio.FIRST_COMPLETED)
+    ended = [task for task in (fell, *tasks) if task.done()]
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+    for task in ended:
+        task.result()
 
 
-def _build_meters(world: World, clock: ScaledClock, mix: FaultMix) -> None:
+def _lines(world: World) -> list[tuple[str, list[InProcessMeter]]]:
+    links = list(world.links.values())
+    starts = range(0, len(links), METERS_A_LINE)
+    return [(f"line-{number}", links[at : at + METERS_A_LINE]) for number, at in enumerate(starts, 1)]
+
+
+def _build_meters(world: World, clock: ScaledClock) -> None:
     plan = world.plan
+    noise = MIXES[plan.faults].noise
     for index in range(plan.meters):
         name = meter_id(index)
         chance = random.Random(f"{plan.seed}/meter/{name}")
@@ -201,7 +249,7 @@ def _build_meters(world: World, clock: ScaledClock, mix: FaultMix) -> None:
         meter = SimulatedMeter(name, at=clock.now(), load=load, initial_register_wh=chance.randrange(1, 40_000_000))
         world.meters[name] = meter
         answers = random.Random(f"{plan.seed}/answers/{name}")
-        world.links[name] = InProcessMeter(meter, clock.now, pause, answers, mix.lost_answers)
+        world.links[name] = InProcessMeter(meter, clock.now, pause, answers, noise)
 
 
 def _row(plan: Plan, index: int) -> Row:
@@ -216,44 +264,16 @@ def _row(plan: Plan, index: int) -> Row:
     return Row(f"account {index + 1}", cells)
 
 
-def _customer(world: World, index: int, head_end: InProcessHeadEnd, clock: ScaledClock, mix: FaultMix) -> Customer:
-    account_id = world.account_of(meter_id(index))
-    chance = random.Random(f"{world.plan.seed}/customer/{index}")
-    habit = HABITS[index % len(HABITS)]
-    customer = Customer(account_id, habit, chance, head_end, clock, mix.duplicated_payments)
-    head_end.customers[account_id] = customer
-    world.customers.append(customer)
-    return customer
-
-
-async def _fail_now_and_then(
-    world: World, head_end: InProcessHeadEnd, clock: ScaledClock, mix: FaultMix, what: str
-) -> None:
-    """Let meters die for hours, or the line to the head end for minutes, at seeded times."""
-    chance = random.Random(f"{world.plan.seed}/fault/{what}")
-    days = mix.days_between_dead_meters / max(1, len(world.meters)) if what == "dead" else mix.days_between_outages
-    if not days:
-        return
-    names = list(world.meters)
-    while True:
-        await pause(chance.expovariate(1 / (days * 86_400)))
-        since = clock.now()
-        world.faults_injected += 1
-        if what == "line":
-            world.recorder.tell(since, "fault", target="broker", fault="away")
-            head_end.cut_line()
-            await pause(chance.uniform(300, 7200))
-            head_end.restore_line()
-            world.recorder.tell(clock.now(), "fault_end", target="broker", fault="away")
-            world.outages.append(("broker", since, clock.now()))
-            continue
-        meter = world.meters[chance.choice(names)]
-        world.recorder.tell(since, "fault", target=meter.meter_id, fault="dead")
-        meter.fault = FaultKind.DEAD
-        await pause(chance.uniform(1800, 43_200))
-        meter.fault = None
-        world.recorder.tell(clock.now(), "fault_end", target=meter.meter_id, fault="dead")
-        world.outages.append((meter.meter_id, since, clock.now()))
+def _build_customers(world: World, head_end: InProcessHeadEnd, clock: ScaledClock) -> None:
+    duplicates = MIXES[world.plan.faults].duplicated_messages
+    by_account: dict[str, Customer] = {}
+    for index, name in enumerate(world.meters):
+        account_id = world.account_of(name)
+        chance = random.Random(f"{world.plan.seed}/customer/{index}")
+        habit = HABITS[index % len(HABITS)]
+        by_account[account_id] = Customer(account_id, habit, chance, head_end, clock, duplicates)
+    world.customers = list(by_account.values())
+    head_end.listeners.append(lambda account_id, notice: by_account[account_id].hear(notice))
 
 
 def _tell_weather(world: World, payload: bytes, now: datetime) -> None:
