@@ -27,7 +27,7 @@ from protocols.link import LinkError, MeterLink, RelayState, SwitchAction
 
 log = structlog.get_logger()
 
-RETRY_DELAYS_S = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0)  # between attempts to reconnect a meter; the last one repeats
+RETRY_DELAYS_S = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)  # between attempts to reconnect a meter; the last one repeats
 COMMAND_LIFETIME_S = 10.0
 
 
