@@ -102,7 +102,7 @@ def _add_holds(app: FastAPI, gateway: Gateway) -> None:
         wanted = HoldRequest(body.account_id, HoldKind(body.kind), starts_at, until, body.reason, body.hold_id)
         return hold_view(await restraints.add_hold(gateway, wanted, caller(request)), settings, clock.now())
 
-    @app.post("/v1/holds/{hold_id}/release")
+    @app.post("/v1/holds/{hold_id:path}/release")
     async def post_release(hold_id: str, body: ReleaseBody, request: Request) -> dict[str, Any]:
         """End a hold now."""
         by = caller(request)
