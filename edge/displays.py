@@ -21,6 +21,7 @@ from edge.store.customers import Account
 from protocols.link import LinkError
 
 REFRESH = timedelta(minutes=1)
+LOOK_FOR_DISPLAYS = timedelta(minutes=5)  # while nobody has one
 LATEST_NOTICES = 5
 SEND_AGAIN_AFTER_S = 1.0
 
@@ -40,11 +41,14 @@ class Displays:
             if not await self._refresh():
                 await pause(SEND_AGAIN_AFTER_S)
                 continue
-            await gateway.clock.wait(gateway.clock.now() + REFRESH, gateway.displays_waiting)
+            rest = REFRESH if self._shown else LOOK_FOR_DISPLAYS
+            await gateway.clock.wait(gateway.clock.now() + rest, gateway.displays_waiting)
 
     async def _refresh(self) -> bool:
         """Whether the broker has everything that is to be shown."""
         gateway = self._gateway
+        if not self._shown and not await gateway.store.read(customers.with_display):
+            return True
         around = gateway.circumstances()
         wanted = await gateway.store.read(lambda database: self._contents(database, around))
         wanted |= dict.fromkeys(self._shown.keys() - wanted.keys())

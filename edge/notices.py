@@ -29,7 +29,12 @@ _WEATHER_NOT_KNOWN = frozenset({"weather_unknown", "weather_stale"})  # a ban by
 def tell_balance(
     database: sqlite3.Connection, gateway: Gateway, account: Account, posted: Posted, around: Circumstances
 ) -> None:
-    """Give what a posting makes due: the customer's dollar level, days left, zero (domain-rules R3, R7, C3)."""
+    """Give what a posting makes due: the customer's dollar level, days left, zero (domain-rules R3, R7, C3).
+
+    Who has left the program is warned of nothing.
+    """
+    if not account.active:
+        return
     program = program_of(gateway, account)
     marks = records.notice_marks(database, account.account_id)
     after = spending(database, account, posted.balance_cents)
@@ -237,7 +242,8 @@ def _tell(
     for channel in account.notice_channels:
         own = channel == "display" or (channel == "email" and gateway.settings.site.email is not None)
         queue = "notices" if not own else "email" if channel == "email" else None
-        notice = records.Notice(account.account_id, kind, text, event_key, entry_id, now, channel)
+        phone = account.phone if channel in ("sms", "ivr") else ""
+        notice = records.Notice(account.account_id, kind, text, event_key, entry_id, now, channel, phone)
         if records.add_notice(database, notice, queue) and own:
             gateway.notices_for.add(channel)
 

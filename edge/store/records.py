@@ -125,6 +125,7 @@ class Notice:
     entry_id: int
     created_at: datetime
     channel: str = "sms"
+    phone: str = ""  # for SMS and IVR, where enrolment gave one
 
     @property
     def notice_id(self) -> str:
@@ -164,6 +165,8 @@ def add_notice(database: sqlite3.Connection, notice: Notice, queue: str | None =
         "text": notice.text,
         "created_at": notice.created_at.isoformat(),
     }
+    if notice.phone:
+        payload["phone"] = notice.phone
     add_outbox(database, queue, notice_id, payload, notice.created_at)
     return True
 

@@ -275,6 +275,7 @@ async def test_each_channel_gets_its_own_notice_and_the_first_confirmation_count
     )
     heard = await sent(gateway)
     assert [(n["channel"], n["type"]) for n in heard] == [("sms", "zero"), ("ivr", "zero"), ("email", "zero")]
+    assert [n.get("phone") for n in heard] == ["+1 405 555 0100", "+1 405 555 0100", None]
     assert await reached(gateway) == TUESDAY
     assert await reached(gateway, confirmed_only=True) is None
     advance(gateway, minutes=10)
