@@ -166,8 +166,8 @@ async def test_a_forecast_in_a_file_counts_like_one_by_message(tmp_path: Path, b
     extra = "[weather]\nforecast_file = 'forecast.json'\nlook_every_seconds = 1"
     site = site_of(tmp_path, broker, extra=extra)
     whole = json.dumps(weather_documents.hourly_forecast(now, hour, [20.0] * 156))
-    (tmp_path / "forecast.json").write_text(whole[: len(whole) // 2])
     async with running(site) as head_end:
+        (tmp_path / "forecast.json").write_text(whole[: len(whole) // 2])  # once somebody listens to what is rejected
         await until(lambda: head_end.count("events") > 0 and "rejected" in str(head_end.heard), site.log)
         (tmp_path / "forecast.json").write_text(whole)
 
