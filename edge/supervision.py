@@ -3,12 +3,14 @@
 import sqlite3
 from datetime import datetime, timedelta
 
+from edge.core.model import Action, Decision
 from edge.gateway import Gateway
 from edge.notices import tell_ruling
 from edge.restraints import tell_changes
 from edge.store import customers
 
 LOOK_AGAIN = timedelta(minutes=5)  # facts also change by growing old
+LOOK_SELDOM = timedelta(hours=1)  # where growing old can only add reasons to leave things as they are
 BATCH = 100  # accounts decided in one transaction, so that a payment never waits long
 
 
@@ -17,32 +19,51 @@ class Supervision:
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
+        self._quiet_until: dict[str, datetime] = {}  # by account: before this, time alone makes its ruling do nothing
 
     async def run(self) -> None:
-        """Decide again whenever facts changed, a window opens, or five minutes have passed."""
+        """Decide about everybody whenever facts changed; in between about those whom time alone may change."""
         gateway = self._gateway
+        changed = True
         while True:
             gateway.facts_changed.clear()
-            due = await self.decide_all()
+            due = await self._look(everybody=changed)
             wake = min([gateway.clock.now() + LOOK_AGAIN, *due])
-            await gateway.clock.wait(wake, gateway.facts_changed)
+            changed = await gateway.clock.wait(wake, gateway.facts_changed)
 
     async def decide_all(self) -> list[datetime]:
-        """Decide about every candidate; the instants at which a disconnect, or a restraint's change, comes next."""
+        """Decide about every candidate; the instants at which to look again: a disconnect, a restraint's change."""
+        return await self._look(everybody=True)
+
+    async def _look(self, *, everybody: bool) -> list[datetime]:
         gateway = self._gateway
+        now = gateway.clock.now()
         change = await gateway.record(lambda database: tell_changes(database, gateway.clock.now()))
         account_ids = await gateway.store.read(customers.accounts_to_watch)
-        due: list[datetime] = [] if change is None else [change]
-        for start in range(0, len(account_ids), BATCH):
-            batch = account_ids[start : start + BATCH]
-            due += await gateway.record(lambda database, batch=batch: self._decide(database, batch))  # type: ignore[misc]
+        quiet = {} if everybody else self._quiet_until
+        wanted = [account_id for account_id in account_ids if quiet.get(account_id, now) <= now]
+        for start in range(0, len(wanted), BATCH):
+            batch = wanted[start : start + BATCH]
+            await gateway.record(lambda database, batch=batch: self._decide(database, batch))  # type: ignore[misc]
+        self._quiet_until = {account_id: self._quiet_until[account_id] for account_id in account_ids}
         gateway.made_progress("supervision")
-        return due
+        return [*self._quiet_until.values(), *([] if change is None else [change])]
 
-    def _decide(self, database: sqlite3.Connection, account_ids: list[str]) -> list[datetime]:
+    def _decide(self, database: sqlite3.Connection, account_ids: list[str]) -> None:
         around = self._gateway.circumstances()
         rulings = [self._gateway.rule(database, account_id, around) for account_id in account_ids]
         for ruling in rulings:
             tell_ruling(database, self._gateway, ruling, around)
-        following = [ruling.decision.next_possible_disconnect for ruling in rulings]
-        return [instant for instant in following if instant is not None and instant > around.now]
+            self._quiet_until[ruling.account.account_id] = quiet_until(ruling.decision, around.now)
+
+
+def quiet_until(decision: Decision, now: datetime) -> datetime:
+    """Until when a ruling can stand if no fact changes: what grows old blocks, and only a window's start lets go.
+
+    Clock and budget come back without a word, and an action that is due is looked after: these are seen to soon.
+    """
+    following = decision.next_possible_disconnect
+    unannounced = any(block.code in ("clock_untrusted", "rate_limited") for block in decision.blocks)
+    if decision.action is not Action.NONE or unannounced or (following is not None and following <= now):
+        return now + LOOK_AGAIN
+    return now + LOOK_SELDOM if following is None else min(following, now + LOOK_SELDOM)
