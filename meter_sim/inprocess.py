@@ -31,6 +31,7 @@ class InProcessMeter:
     def __init__(self, meter: SimulatedMeter, now: Now, pause: Pause, chance: random.Random, noise: Noise) -> None:
         self.meter = meter
         self.silenced = 0
+        self.asked = 0  # how often it was polled
         self.spoilt = 0
         self.on_command: Callable[[], None] = lambda: None
         self._now = now
@@ -40,6 +41,7 @@ class InProcessMeter:
 
     async def read(self) -> Readout:
         """Ask for register, power and relay once. Raises LinkTimeout."""
+        self.asked += 1
         await self._answer()
         values = self.meter.values(self._now())
         return Readout(

@@ -24,7 +24,7 @@ from edge.enrolment import enroll
 from edge.enrolment_file import Row
 from edge.gateway import Gateway
 from edge.settings import Settings, parse_site, read_toml
-from edge.store import books, fleet
+from edge.store import books
 from edge.store.engine import Store, open_for_reading
 from edge.store.history import history
 from edge.weather_feed import parse_document
@@ -326,6 +326,5 @@ def audit_problems(world: World) -> list[str]:
 
 
 def polls(world: World) -> int:
-    """How many register reads the daemon has saved."""
-    with open_for_reading(world.database) as database:
-        return fleet.count_reads(database)
+    """How often the daemon asked a meter for its register."""
+    return sum(link.asked for link in world.links.values())
