@@ -91,6 +91,8 @@ def test_days_of_23_and_25_hours_close_once(start: str, tmp_path: Path) -> None:
     assert good(answer), answer
     with open_for_reading(tmp_path / "edge.db") as database:
         for account in customers.accounts(database):
+            if not account.active:
+                continue  # a protected customer has left the program
             closed = books.days(database, account.account_id, plan.start, date(2027, 1, 1))
             assert [day.day for day in closed] == [date.fromisoformat(start), closed[1].day]
             assert closed[1].start_register_wh == closed[0].end_register_wh
