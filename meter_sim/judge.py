@@ -58,6 +58,7 @@ class _Account:
     balance: Decimal = Decimal(0)
     meter_id: str = ""
     zero_notices: list[datetime] = field(default_factory=list)  # of this fall
+    returned_at: datetime | None = None  # when the customer was told of a returned payment
     protected: bool = False
     holds: dict[str, str] = field(default_factory=dict)
     commanded: bool = False  # a disconnect was sent and its relay has not been seen to open yet
@@ -115,6 +116,8 @@ class _Judge:
             case "notice":
                 if event["type"] == "zero" and account.balance <= 0:
                     account.zero_notices.append(at)
+                elif event["type"] == "returned_payment":
+                    account.returned_at = at
             case "protected":
                 account.protected = event["protected"]
                 self._entitle(account, at)
@@ -181,6 +184,7 @@ class _Judge:
         reasons = [
             self._calendar.refused(at),
             self._calendar.graced(account.zero_notices, at),
+            self._calendar.returned(account.returned_at, at),
             self._calendar.unrefreshed(account.zero_notices, self._moratorium_end, at),
             *self._weather.forbids(at, self._zone, self._rules),
         ]

@@ -1,7 +1,7 @@
 """What each program forbids, written out a second time, sharing no code with the daemon.
 
-The figures are those of contract section 4 and the domain rules (R1-R4, R14-R16, R29, R30, R57, C1-C7), as a reader of
-those pages would write them down, so that a fault in the daemon's rules or in its configuration is not repeated here.
+The figures are those of contract section 4 and the domain rules (R1-R4, R14-R16, R22, R29, R30, R57, C1-C7), as a
+reader of those pages would write them down, so that a fault in the daemon's rules or in its configuration is not repeated here.
 """
 
 from collections.abc import Iterator, Sequence
@@ -121,6 +121,15 @@ class Calendar:
         morning = datetime.combine(tomorrow, MORNING, self._zone).timestamp()
         end = max(morning, (notices[0] + GRACE).timestamp())
         return "within the grace" if at.timestamp() < end else ""
+
+    def returned(self, told_at: datetime | None, at: datetime) -> str:
+        """Why a returned payment forbids a disconnect: the first whole business day after it was told is not over."""
+        if told_at is None:
+            return ""
+        day = told_at.astimezone(self._zone).date() + timedelta(days=1)
+        while day.weekday() >= 5 or self._holiday(day):
+            day += timedelta(days=1)
+        return "within the day after a returned payment" if at.astimezone(self._zone).date() <= day else ""
 
     def unrefreshed(self, notices: Sequence[datetime], moratorium_end: datetime | None, at: datetime) -> str:
         """Why a program that wants a fresh notice after a moratorium forbids it; empty where it does not."""
