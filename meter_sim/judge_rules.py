@@ -1,7 +1,8 @@
 """What each program forbids, written out a second time, sharing no code with the daemon.
 
 The figures are those of contract section 4 and the domain rules (R1-R4, R14-R16, R22, R29, R30, R57, C1-C7), as a
-reader of those pages would write them down, so that a fault in the daemon's rules or in its configuration is not repeated here.
+reader of those pages would write them down, so that a fault in the daemon's rules or in its configuration is not
+repeated here.
 """
 
 from collections.abc import Iterator, Sequence

@@ -187,11 +187,11 @@ def test_each_program_is_judged_by_its_own_limits(
 def test_missouri_looks_72_hours_ahead_in_its_seasons(
     month: str, change: Callable[[list[Row]], list[Row]], told: str
 ) -> None:
-    days = {"13": "16", "14": "17", "15": "18"} if month == "2026-11" else {"13": "13", "14": "14", "15": "15"}
+    later, offset = (3, "-06:00") if month == "2026-11" else (0, "-05:00")  # standard time in November
     rows = change(story())
     for event in rows:
         for key in {"at", "first_hour"} & set(event):
-            event[key] = f"{month}-{days[event[key][8:10]]}{event[key][10:]}"
+            event[key] = f"{month}-{int(event[key][8:10]) + later}{event[key][10:19]}{offset}"
     wrongful = judge(rows, ZONE, "missouri").wrongful
 
     assert [told in finding.reason for finding in wrongful] == ([True] if told else []), wrongful
