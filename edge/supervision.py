@@ -19,10 +19,14 @@ class Supervision:
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
+        self._change: datetime | None = None  # when the next hold or moratorium begins or runs out
         self._quiet_until: dict[str, datetime] = {}  # by account: before this, time alone makes its ruling do nothing
 
     async def run(self) -> None:
-        """Decide about everybody whenever facts changed; in between about those whom time alone may change."""
+        """Decide about everybody whenever facts changed; in between about those whom time alone may change.
+
+        A hold or a moratorium that begins or runs out is a fact that changed.
+        """
         gateway = self._gateway
         changed = True
         while True:
@@ -38,7 +42,8 @@ class Supervision:
     async def _look(self, *, everybody: bool) -> list[datetime]:
         gateway = self._gateway
         now = gateway.clock.now()
-        change = await gateway.record(lambda database: tell_changes(database, gateway.clock.now()))
+        everybody = everybody or (self._change is not None and self._change <= now)
+        self._change = await gateway.record(lambda database: tell_changes(database, now))
         account_ids = await gateway.store.read(customers.accounts_to_watch)
         quiet = {} if everybody else self._quiet_until
         wanted = [account_id for account_id in account_ids if quiet.get(account_id, now) <= now]
@@ -47,7 +52,7 @@ class Supervision:
             await gateway.record(lambda database, batch=batch: self._decide(database, batch))  # type: ignore[misc]
         self._quiet_until = {account_id: self._quiet_until[account_id] for account_id in account_ids}
         gateway.made_progress("supervision")
-        return [*self._quiet_until.values(), *([] if change is None else [change])]
+        return [*self._quiet_until.values(), *([] if self._change is None else [self._change])]
 
     def _decide(self, database: sqlite3.Connection, account_ids: list[str]) -> None:
         around = self._gateway.circumstances()

@@ -138,6 +138,18 @@ async def test_running_out_is_a_release_told_once_and_when_it_happens(gateway: G
     assert "hold_operator" not in await codes(gateway)
 
 
+async def test_everybody_is_decided_about_when_a_moratorium_runs_out(gateway: Gateway) -> None:
+    """Also where no disconnect is in sight: what was decided is on record as it is."""
+    await enrolled(gateway, opening_balance="0.00", takeover="yes")
+    await order_moratorium(gateway, MoratoriumRequest("OCC-7", None, TUESDAY + HOUR, "ice", "OCC"), "tester")
+    supervision = Supervision(gateway)
+    await supervision.decide_all()
+    assert {"moratorium_order", "balance_not_negative"} <= set(await codes(gateway))
+    advance(gateway, HOUR)
+    await supervision._look(everybody=False)
+    assert "moratorium_order" not in await codes(gateway)
+
+
 async def test_the_same_hold_again_changes_nothing_and_a_new_end_is_heard(gateway: Gateway) -> None:
     await enrolled(gateway)
     first = await held(gateway, until=TUESDAY + HOUR, hold_id="X")
