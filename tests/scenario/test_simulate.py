@@ -44,7 +44,7 @@ def run_program(*arguments: str, hash_seed: str = "0") -> dict[str, Any]:
 
 
 def test_a_week_of_twenty_meters_is_the_same_byte_for_byte_wherever_it_runs(tmp_path: Path) -> None:
-    week = ("--meters", "20", "--days", "7", "--start", "2026-10-12")
+    week = ("--meters", "20", "--days", "7", "--start", "2026-10-12", "--faults", "normal")
     digests = []
     for seed, hash_seed in (("1", "1"), ("1", "2"), ("2", "1")):
         file = tmp_path / f"{seed}-{hash_seed}.jsonl"
@@ -60,10 +60,10 @@ def test_a_week_of_twenty_meters_is_the_same_byte_for_byte_wherever_it_runs(tmp_
 
 @pytest.mark.parametrize(
     ("start", "days", "faults"),
-    [("2026-08-03", 10, "normal"), ("2026-11-20", 9, "normal"), ("2026-06-08", 8, "harsh")],
+    [("2026-08-03", 7, "normal"), ("2026-11-21", 9, "normal")],
 )
 def test_nobody_is_wronged_in_any_season(start: str, days: int, faults: str, tmp_path: Path) -> None:
-    plan = Plan(16, days, date.fromisoformat(start), 7, faults=faults)
+    plan = Plan(10, days, date.fromisoformat(start), 7, faults=faults)
 
     answer, verdict = simulate(plan, None, tmp_path)
 
@@ -74,12 +74,40 @@ def test_nobody_is_wronged_in_any_season(start: str, days: int, faults: str, tmp
 
 
 def test_people_are_cut_and_come_back(tmp_path: Path) -> None:
-    answer, _ = simulate(Plan(24, 10, date(2026, 9, 14), 3), None, tmp_path)
+    answer, _ = simulate(Plan(20, 7, date(2026, 9, 14), 3), None, tmp_path)
 
     assert good(answer), answer
     assert answer["disconnects"] > 0
     assert answer["reconnects"] > 0
     assert answer["reconnect_seconds"]["max"] < 60
+
+
+def test_the_cold_alone_keeps_power_on(tmp_path: Path) -> None:
+    plan = Plan(12, 9, date(2026, 1, 12), 2, program="pso-prepay")
+
+    answer, verdict = simulate(plan, tmp_path / "events.jsonl", tmp_path / "state")
+
+    assert good(answer), answer
+    with open_for_reading(tmp_path / "state" / "edge.db") as database:
+        kept_on = database.execute("SELECT count(*) FROM decision WHERE codes = 'weather_cold'").fetchone()[0]
+    assert kept_on > 0
+    rows = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
+    cuts = [row for row in rows if (row["kind"], row.get("cause")) == ("relay", "credit")]
+    assert len(cuts) == verdict.disconnects
+
+
+def test_everything_fails_and_nobody_is_wronged(tmp_path: Path) -> None:
+    plan = Plan(14, 8, date(2026, 9, 21), 5, faults="harsh")
+
+    answer, _ = simulate(plan, tmp_path / "events.jsonl", None)
+
+    assert good(answer), answer
+    assert answer["disconnects"] > 0
+    rows = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
+    faults = {row["fault"] for row in rows if row["kind"] == "fault"}
+    assert faults >= {"dead", "stuck_relay", "silent", "away", "killed"}
+    assert any(row["kind"] == "restart" for row in rows)
+    assert any(row["kind"] == "relay" and row["cause"] == "foreign" for row in rows)
 
 
 @pytest.mark.parametrize("start", ["2026-03-07", "2026-10-31"])
