@@ -8,8 +8,9 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
-from edge.cli_context import COMMON
-from edge.console import Failure, print_json
+from edge import cli_context as context
+from edge.cli_context import COMMON, Common
+from edge.console import Failure, print_json, print_table
 
 whatif_app = typer.Typer(help="The rules on given facts; no state is touched.", no_args_is_help=True, epilog=COMMON)
 
@@ -38,6 +39,76 @@ def decide(
             raise Failure(2, f"{case}: is not one JSON document: {problem}") from None
         except CaseError as problem:
             raise Failure(2, f"{case}: {problem}") from None
+
+
+@whatif_app.command("rate", epilog=COMMON)
+def rate(
+    tariff: Annotated[str, typer.Option(metavar="NAME_OR_FILE", help="A tariff's name, or its TOML file.")],
+    usage: Annotated[Path, typer.Option(metavar="FILE", help="CSV with columns day,kwh or start,kwh.")],
+) -> None:
+    """Rate use by a tariff: each day's charge, and each month's sum beside the postpaid bill."""
+    from edge import rate_whatif
+    from edge.tariffs import TariffError, find_tariff
+
+    settings = context.settings()
+    try:
+        prices = find_tariff(tariff, *settings.folders("tariffs"))
+        answer = rate_whatif.rate(prices, usage, settings.zone)
+    except (TariffError, rate_whatif.UsageError) as problem:
+        raise Failure(2, *problem.faults) from None
+    if Common.json:
+        print_json(answer)
+        return
+    print_table(answer["days"], ("day", "kwh", "charge"))
+    print()
+    print_table(answer["months"], ("month", "kwh", "prepaid_total", "postpaid_bill"))
+
+
+@whatif_app.command("estimate", epilog=COMMON)
+def estimate(
+    history: Annotated[Path, typer.Option(metavar="FILE", help="CSV with columns day,kwh,quality.")],
+    day: Annotated[str, typer.Option(metavar="YYYY-MM-DD", help="The day without a read.")],
+) -> None:
+    """Estimate a day's use from the days around it; manual where no rule gives one."""
+    from edge import rate_whatif
+
+    try:
+        wanted = rate_whatif.parse_day(day)
+    except ValueError as problem:
+        raise Failure(2, f"--day - {problem}") from None
+    try:
+        context.print_one(rate_whatif.estimate(history, wanted))
+    except rate_whatif.UsageError as problem:
+        raise Failure(2, *problem.faults) from None
+
+
+@whatif_app.command("payment", epilog=COMMON)
+def payment(
+    amount: Annotated[str, typer.Option(help="Dollars and cents, such as 25.00.")],
+    balance: Annotated[str, typer.Option(help="The prepaid balance before it; below zero is owed.")],
+    arrears: Annotated[str, typer.Option(help="The carried debt before it.")] = "0.00",
+    program: Annotated[str, typer.Option(help="A program's name.")] = "default",
+    overrides: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key.")] = None,
+) -> None:
+    """Split a payment between old debt and the balance, and tell whether it brings power back."""
+    from edge import rate_whatif
+    from edge.core.arrears import split_payment
+    from edge.core.reconnects import pays_enough
+    from edge.programs import ProgramError, find_program
+
+    setting = dict(_override(text) for text in overrides or [])
+    try:
+        rules, _ = find_program(program, setting, *context.settings().folders("programs"))
+        answer = rate_whatif.payment(
+            amount,
+            balance,
+            arrears,
+            split=lambda paid, before, debt: split_payment(paid, before, debt, rules),
+            reconnects=lambda paid, after: pays_enough(paid, after, rules),
+        )
+    except (ProgramError, rate_whatif.UsageError) as problem:
+        raise Failure(2, *problem.faults) from None
+    context.print_one(answer)
 
 
 def _decide_lines(source: TextIO, setting: dict[str, Any]) -> int:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, tzinfo
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 from edge.core import rating, vee
 from edge.core.money import format_cents, parse_cents
@@ -79,7 +80,8 @@ def format_kwh(energy_wh: int) -> str:
     return f"{energy_wh // 1000}.{energy_wh % 1000:03d}"
 
 
-def _day(text: str) -> date:
+def parse_day(text: str) -> date:
+    """A civil day of a text such as 2026-01-31. Raises ValueError."""
     try:
         if len(text) != 10:
             raise ValueError
@@ -129,7 +131,7 @@ def _daily(rows: Sequence[_Row]) -> dict[date, tuple[str, int]]:
     faults: list[str] = []
     for row in rows:
         try:
-            day = _day(row.cells["day"])
+            day = parse_day(row.cells["day"])
             if day in found:
                 raise ValueError(f"{day} comes twice")
             found[day] = (row.where, parse_wh(row.cells["kwh"]))
@@ -173,7 +175,7 @@ def _day_of_intervals(tariff: Tariff, day: date, intervals: Sequence[tuple[datet
     return DayUsage(day, sum(energy_wh for _, energy_wh in intervals), periods)
 
 
-def rate(tariff: Tariff, usage_file: Path, zone: tzinfo) -> dict[str, object]:
+def rate(tariff: Tariff, usage_file: Path, zone: tzinfo) -> dict[str, Any]:
     """The answer of ``whatif rate``: each day's prepaid charge, and each month's sum beside the postpaid bill.
 
     The days of a file are the days billed: where a month has fewer than the calendar, what is monthly is prorated to
@@ -215,7 +217,7 @@ def read_history(path: Path) -> dict[date, DayRecord]:
     faults: list[str] = []
     for row in rows:
         try:
-            day = _day(row.cells["day"])
+            day = parse_day(row.cells["day"])
             if day in found:
                 raise ValueError(f"{day} comes twice")
             if row.cells["quality"] not in list(Quality):
@@ -230,7 +232,7 @@ def read_history(path: Path) -> dict[date, DayRecord]:
     return found
 
 
-def estimate(history_file: Path, day: date) -> dict[str, object]:
+def estimate(history_file: Path, day: date) -> dict[str, Any]:
     """The answer of ``whatif estimate``: kWh with two decimals, half up, or null; the method; the days used."""
     found = vee.estimate(read_history(history_file), day)
     hundredths = found.hundredths_kwh
@@ -247,7 +249,7 @@ def payment(
     arrears: str,
     split: Callable[[int, int, int], tuple[int, int]],
     reconnects: Callable[[int, int], bool],
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """The answer of ``whatif payment``: how a payment is split, what is left, and whether it brings power back.
 
     ``split`` is the program's rule: (amount, balance, arrears) in cents to the parts (to arrears, to balance);

@@ -21,6 +21,11 @@ def _has_credit(facts: Facts, program: Program) -> bool:
     return balance is not None and balance >= program.reconnect_from_cents and _payments_lacking(facts, program) == 0
 
 
+def pays_enough(paid_cents: int, balance_cents: int, program: Program) -> bool:
+    """Whether payments of ``paid_cents`` since the disconnect, and the balance after them, bring power back."""
+    return balance_cents >= program.reconnect_from_cents and paid_cents >= program.reconnect_payments_cents
+
+
 def _payments_lacking(facts: Facts, program: Program) -> int:
     """Cents by which payments since the disconnect miss the program's sum (C5); unknown payments count as enough."""
     paid = facts.payments_since_disconnect_cents
