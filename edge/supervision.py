@@ -10,6 +10,7 @@ from edge.restraints import tell_changes
 from edge.store import customers
 
 LOOK_AGAIN = timedelta(minutes=5)  # facts also change by growing old
+LOOK_AGAIN_UNHEARD = timedelta(seconds=5)  # while the head end has not been heard out
 LOOK_SELDOM = timedelta(hours=1)  # where growing old can only add reasons to leave things as they are
 BATCH = 100  # accounts decided in one transaction, so that a payment never waits long
 
@@ -32,8 +33,9 @@ class Supervision:
         while True:
             gateway.facts_changed.clear()
             due = await self._look(everybody=changed)
-            wake = min([gateway.clock.now() + LOOK_AGAIN, *due])
-            changed = await gateway.clock.wait(wake, gateway.facts_changed)
+            heard = gateway.head_end.connected
+            wake = min([gateway.clock.now() + (LOOK_AGAIN if heard else LOOK_AGAIN_UNHEARD), *due])
+            changed = await gateway.clock.wait(wake, gateway.facts_changed) or not heard
 
     async def decide_all(self) -> list[datetime]:
         """Decide about every candidate; the instants at which to look again: a disconnect, a restraint's change."""

@@ -99,7 +99,7 @@ class HeadEndLink(Protocol):
 
     @property
     def connected(self) -> bool:
-        """Whether the session stands and its subscriptions are confirmed."""
+        """Whether the session stands and what was kept for us while we were gone has been taken."""
         ...
 
     def messages(self) -> AsyncIterator[HeadEndMessage]:

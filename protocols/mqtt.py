@@ -31,6 +31,7 @@ _BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 _LASTING_S = 10.0  # a connection that lasted so long was a good one: the next attempt comes soon
 _ANSWER_S = 5.0  # how long the broker may take for an acknowledgement
 _WRONG_PROTOCOL = (1, 132)  # CONNACK of a broker that does not speak version 5: its 3.1.1 and its 5 form
+_SILENCE_S = 1.0  # after so long without a message, the broker has sent what it had kept
 _TOPICS_A_SUBSCRIPTION = 100
 
 
@@ -146,11 +147,27 @@ class HeadEndSession:
         self._gateway_id = gateway_id
         self._patience = _Patience(pause)
         self._client: aiomqtt.Client | None = None
+        self._handed_over = 0  # messages given to the daemon in this session
+        self._acknowledged = 0
+        self._heard_out = False
 
     @property
     def connected(self) -> bool:
-        """Whether the session stands and its subscriptions are confirmed."""
-        return self._client is not None and _stands(self._client)
+        """Whether the session stands and what the broker had kept for us has been taken.
+
+        Until then a payment may be on its way that was made while we were gone.
+        """
+        return self._heard_out and self._client is not None and _stands(self._client)
+
+    def _look_for_silence(self, client: aiomqtt.Client, handed_over_before: int) -> None:
+        """The kept messages are over once nothing has come for a while and nothing is still being worked on."""
+        if client is not self._client:
+            return
+        silent = self._handed_over == handed_over_before == self._acknowledged and not len(client.messages)
+        if silent:
+            self._heard_out = True
+        else:
+            asyncio.get_running_loop().call_later(_SILENCE_S, self._look_for_silence, client, self._handed_over)
 
     async def messages(self) -> AsyncIterator[HeadEndMessage]:
         """Messages as they come, over as many reconnections as it takes; ends only when it is cancelled."""
@@ -160,9 +177,12 @@ class HeadEndSession:
                 async with self._new_client() as client:
                     self._patience.connected()
                     await _subscribe(client, [(topic_in(self._gateway_id, "#"), 1)])
-                    self._client = client
+                    self._client, self._heard_out = client, False
+                    self._handed_over = self._acknowledged = 0
+                    asyncio.get_running_loop().call_later(_SILENCE_S, self._look_for_silence, client, 0)
                     async for message in client.messages:
                         kind = str(message.topic).removeprefix(prefix)
+                        self._handed_over += 1
                         yield HeadEndMessage(kind, _bytes(message), message.retain, (client, message.mid, message.qos))
             except aiomqtt.MqttError:
                 pass  # what was not acknowledged comes again
@@ -181,6 +201,7 @@ class HeadEndSession:
         client, message_number, qos = message.token
         if isinstance(client, aiomqtt.Client) and client is self._client and _stands(client):
             client._client.ack(message_number, qos)
+            self._acknowledged += 1
 
     async def publish(self, kind: str, payload: bytes) -> None:
         """Publish on ``out/<kind>``, at least once; returns when the broker has it. Only ``display/…`` is retained.
