@@ -176,3 +176,22 @@ async def test_a_forecast_in_a_file_counts_like_one_by_message(tmp_path: Path, b
 
         await until_async(cold, site.log)
         assert "Traceback" not in site.log()
+
+
+async def test_a_payment_made_while_the_daemon_was_away_is_heard_before_anybody_is_cut(
+    tmp_path: Path, broker: RunningBroker
+) -> None:
+    site = site_of(tmp_path, broker)
+    async with running(site) as head_end:
+        await until(lambda: "zero" in [c.get("type") for k, c in head_end.heard if k == "notices"], site.log)
+        site.kill_daemon()
+        await tell_weather(head_end)
+        for number in range(30):
+            await head_end.pay(f"P-{number}", "A-9", "1.00")
+        await head_end.pay("P-last", "A-1", "25.00")
+        site.start_daemon()
+        await site.daemon_is_up()
+
+        assert (await head_end.receipt("P-last"))["status"] == "posted"
+        assert [step["relay"] for step in (await site.truth())["M-1"]["transitions"]] == ["connected"]
+        assert (await site.cli("why", "A-1"))["last_command"] == []
