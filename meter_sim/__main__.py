@@ -267,7 +267,8 @@ def simulate(
     from edge.settings import ConfigError
     from edge.store.base import StoreError
     from meter_sim.simulate import good, parse_start, simulate
-    from meter_sim.world import MIXES, Plan
+    from meter_sim.misfortune import MIXES
+    from meter_sim.world import Plan
 
     if faults not in MIXES:
         _fail(2, f"--faults - {faults!r} is not one of {', '.join(MIXES)}")
