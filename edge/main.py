@@ -21,6 +21,7 @@ from edge.links import build_links, head_end_session
 from edge.mail import MailSender, smtp_transport
 from edge.settings import Settings
 from edge.store.engine import Store
+from edge.weather_service import WeatherFetching
 
 log = structlog.get_logger()
 
@@ -65,6 +66,9 @@ async def _serve(settings: Settings, catalog: Catalog, clock: SystemClock, store
     services = [local_api, announce, *map(beside, companions)]
     if transport is not None:
         services.append(mail)
+    wanted = settings.site.weather.http
+    if wanted is not None:
+        services.append(lambda gateway: WeatherFetching(gateway, wanted).run())
     ports = Ports(clock, store, links, head_end_session(settings), services)
     log.info("starting", version=__version__, sqlite=sqlite3.sqlite_version, state=str(settings.state_dir))
     work = asyncio.ensure_future(run(settings, catalog, ports, lambda _: None))

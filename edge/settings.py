@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 SYSTEM_CONFIG = Path("/etc/ami-edge/edge.toml")
+WEATHER_SERVICE = "https://api.weather.gov"
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$")]
 
 
@@ -54,13 +55,36 @@ class Polling(_Part):
     keep_readings_days: Annotated[int, Field(ge=7)] = 62
 
 
+class WeatherHttp(_Part):
+    """What is fetched from the Weather Service's API, or a mirror of it; without this table nothing is.
+
+    ``user_agent`` says who asks and how to reach them, as the Service wants to be told.
+    """
+
+    user_agent: Annotated[str, Field(pattern=r"^[!-~]([ -~]*[!-~])?$")]
+    base_url: Annotated[str, Field(pattern=r"^https?://[!-~]+$")] = WEATHER_SERVICE
+    grid: Annotated[str, Field(pattern=r"^[A-Z]{3}/[0-9]{1,3},[0-9]{1,3}$")] | None = None
+    point: Annotated[str, Field(pattern=r"^-?[0-9]{1,2}(\.[0-9]{1,4})?,-?[0-9]{1,3}(\.[0-9]{1,4})?$")] | None = None
+    station: Annotated[str, Field(pattern=r"^[A-Z0-9]{3,10}$")] | None = None
+    zone: Annotated[str, Field(pattern=r"^[A-Z]{2}[CZ][0-9]{3}$")] | None = None
+
+    @model_validator(mode="after")
+    def _asks_for_something(self) -> Self:
+        if not (self.grid or self.point or self.station or self.zone):
+            raise ValueError("at least one of grid, point, station and zone is needed")
+        if self.grid and self.point:
+            raise ValueError("grid and point name the same thing: give one of them")
+        return self
+
+
 class Weather(_Part):
-    """Files in which documents of the Weather Service arrive, beside MQTT; paths relative to ``edge.toml``."""
+    """Documents of the Weather Service beside those over MQTT: files, relative to ``edge.toml``, and its API."""
 
     forecast_file: str | None = None
     observation_file: str | None = None
     alerts_file: str | None = None
     look_every_seconds: Annotated[int, Field(ge=1)] = 15
+    http: WeatherHttp | None = None
 
 
 class Enforcement(_Part):

@@ -16,9 +16,9 @@ import httpx
 
 from edge.clock import Clock
 from edge.core.weather import DocumentKind
+from edge.settings import WEATHER_SERVICE
 from edge.weather_feed import MAX_BYTES, WeatherRejected, parse_document
 
-WEATHER_SERVICE = "https://api.weather.gov"
 MORNING_STARTS, MORNING_ENDS = time(6), time(8)
 MORNING_RETRY = timedelta(minutes=10)
 FORECAST_EVERY = timedelta(hours=1)
