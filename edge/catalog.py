@@ -1,6 +1,7 @@
 """What a site may name: programs, tariffs and meter profiles, loaded and checked together."""
 
 import hashlib
+import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +50,8 @@ def load_catalog(settings: Settings) -> Catalog:
     if faults:
         raise ConfigError(faults)
     digest = rules_digest(*settings.folders("programs"))
-    return Catalog(Rulebook(programs, digest), tariffs, profiles)
+    texts = program_texts(*settings.folders("programs"))
+    return Catalog(Rulebook(programs, digest, texts), tariffs, profiles)
 
 
 def _cross_check(
@@ -87,6 +89,20 @@ def confirm_seconds(profile: Profile) -> int:
     """How long a disconnect takes at most until it is confirmed: the read before it, its answer, the read-backs."""
     milliseconds = 2 * profile.timing.timeout_ms + profile.confirm.deadline_ms
     return -(-milliseconds // 1000)
+
+
+def program_texts(*folders: Path) -> dict[str, str]:
+    """The program files in force by their names, so that they can be kept beside the decisions that rest on them."""
+    files = [file for folder in folders if folder.is_dir() for file in sorted(folder.glob("*.toml"))]
+    return {file.stem: file.read_text(encoding="utf-8") for file in reversed(files)}
+
+
+def rulebook_of(texts: Mapping[str, str], digest: str) -> Rulebook:
+    """The rules of kept program files. Raises ProgramError where this version cannot read them."""
+    from edge.programs import build
+
+    raw = {name: tomllib.loads(text) for name, text in texts.items()}
+    return Rulebook({name: build(name, raw) for name in raw}, digest, texts)
 
 
 def rules_digest(*folders: Path) -> str:

@@ -15,7 +15,7 @@ from edge import cli_context as context
 from edge.cli_context import COMMON, Common
 from edge.cli_restraints import restraints_app
 from edge.cli_whatif import whatif_app
-from edge.console import Failure, hoist_common_options, print_json
+from edge.console import Failure, hoist_common_options, print_json, text_of
 
 if TYPE_CHECKING:
     import sqlite3
@@ -285,13 +285,14 @@ def why(
     from edge.explain import why_now
 
     settings = context.settings()
+    catalog = context.catalog(settings)
     with context.database(settings) as database:
         wanted = _account_id(database, account_id)
         if at is not None:
-            answer = _past(database, wanted, settings, context.instant(at, "--at"))
+            answer = _past(database, wanted, settings, catalog, context.instant(at, "--at"))
         else:
             answer = context.ask_if_running(settings, f"/v1/accounts/{wanted}/why") or why_now(
-                database, wanted, settings, context.catalog(settings), context.now()
+                database, wanted, settings, catalog, context.now()
             )
     if Common.json:
         print_json(answer)
@@ -299,11 +300,13 @@ def why(
         _print_why(answer)
 
 
-def _past(database: "sqlite3.Connection", account_id: str, settings: "Settings", at: "datetime") -> dict[str, Any]:
+def _past(
+    database: "sqlite3.Connection", account_id: str, settings: "Settings", catalog: "Catalog", at: "datetime"
+) -> dict[str, Any]:
     from edge.explain import why_then
 
     try:
-        return why_then(database, account_id, settings, at)
+        return why_then(database, account_id, settings, catalog, at)
     except LookupError as problem:
         raise Failure(1, str(problem)) from None
 
@@ -319,6 +322,10 @@ def _print_why(answer: dict[str, Any]) -> None:
         print(f"next possible disconnect: {answer['next_possible_disconnect']}")
     if answer["amount_to_reconnect"]:
         print(f"a payment of {answer['amount_to_reconnect']} reconnects")
+    if answer["known"]:
+        print("known:")
+        for fact, value in answer["known"].items():
+            print(f"  {fact.replace('_', ' '):<28}{text_of(value)}")
     for event in answer["last_command"]:
         print(f"command {event['action']} {event['state']} at {event['at']} {event['detail']}".rstrip())
 

@@ -49,7 +49,7 @@ def print_record(record: Mapping[str, Any]) -> None:
     """A record for a person, a line a key."""
     width = max(len(key) for key in record)
     for key, value in record.items():
-        print(f"{key.replace('_', ' '):<{width}}  {_text(value)}")
+        print(f"{key.replace('_', ' '):<{width}}  {text_of(value)}")
 
 
 def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
@@ -58,7 +58,7 @@ def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> No
         _print_rich_table(rows, columns)
         return
     cells = [[column.replace("_", " ") for column in columns]]
-    cells += [[_text(row.get(column)) for column in columns] for row in rows]
+    cells += [[text_of(row.get(column)) for column in columns] for row in rows]
     widths = [max(len(line[index]) for line in cells) for index in range(len(columns))]
     for line in cells:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
@@ -73,18 +73,19 @@ def _print_rich_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str])
         table.add_column(column.replace("_", " "))
     colours = {"disconnected": "red", "connected": "green", "failing": "red", "negative": "red", "good": "green"}
     for row in rows:
-        texts = [_text(row.get(column)) for column in columns]
+        texts = [text_of(row.get(column)) for column in columns]
         table.add_row(*(f"[{colours[text]}]{text}[/]" if text in colours else text for text in texts))
     Console().print(table)
 
 
-def _text(value: object) -> str:
+def text_of(value: object) -> str:
+    """A value for a person."""
     if value is None:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
-        return ", ".join(_text(item) for item in value) or "-"
+        return ", ".join(text_of(item) for item in value) or "-"
     if isinstance(value, dict):
-        return " ".join(f"{key}={_text(inner)}" for key, inner in value.items())
+        return " ".join(f"{key}={text_of(inner)}" for key, inner in value.items())
     return str(value)

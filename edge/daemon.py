@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import socket
+import sqlite3
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,6 +19,7 @@ from edge.displays import Displays
 from edge.gateway import Gateway
 from edge.readings import LinePoller, PolledMeter, ReadSaver, by_line
 from edge.relays import Confirmation, RelayOperator
+from edge.rulings import note_circumstances
 from edge.settings import Meter, Settings
 from edge.store import records
 from edge.store.engine import Store
@@ -146,7 +148,7 @@ async def _keep_alive(gateway: Gateway) -> None:
 
 async def _heartbeat(gateway: Gateway) -> None:
     now = gateway.clock.now()
-    gateway.circumstances()  # notes the payment feed and the clock as they are now
+    around = gateway.circumstances()
     feed = gateway.payments_feed_seen_at
     forecast = gateway.weather.forecast
     facts = {
@@ -156,7 +158,12 @@ async def _heartbeat(gateway: Gateway) -> None:
         "payments_feed_seen_at": feed.isoformat() if feed else "",
         "forecast_fetched_at": forecast.fetched_at.isoformat() if forecast else "",
     }
-    await gateway.store.write(lambda database: records.set_state(database, facts, now))
+
+    def work(database: sqlite3.Connection) -> None:
+        records.set_state(database, facts, now)
+        note_circumstances(database, around, gateway.rulebook.digest)
+
+    await gateway.store.write(work)
 
 
 def _all_progress(gateway: Gateway) -> bool:

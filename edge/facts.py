@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -18,10 +18,11 @@ HolidayLookup = Callable[[date], str | None]
 
 @dataclass(frozen=True, slots=True)
 class Rulebook:
-    """The programs in force with their holiday calendars, and a digest of all that they say."""
+    """The programs in force with their holiday calendars, a digest of all that they say, and their text by name."""
 
     programs: Mapping[str, tuple[Program, HolidayLookup]]
     digest: str
+    texts: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

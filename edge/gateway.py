@@ -17,7 +17,7 @@ from edge.core.weather import DocumentKind
 from edge.facts import Circumstances, Rulebook, Switchgear
 from edge.rulings import Ruling, rule_on
 from edge.settings import Settings
-from edge.store import records
+from edge.store import past, records
 from edge.store.engine import Store
 from edge.weather_feed import ParsedWeather, WeatherRejected, parse_document
 from protocols.link import HeadEndLink, MeterLink
@@ -124,20 +124,28 @@ class Gateway:
         self.progress[task] = asyncio.get_running_loop().time()
 
     async def restore(self) -> None:
-        """Take up what was known before the last stop: the latest instant on record and the weather in force."""
+        """Take up what was known before the last stop: the latest instant on record and the weather in force.
+
+        That the daemon was away is written down, and by which rules it decides from now on.
+        """
 
         def stored(database: sqlite3.Connection) -> tuple[datetime | None, WeatherInForce]:
+            past.keep_rules(database, self.rulebook.digest, self.rulebook.texts, self.clock.now())
             known = records.state(database)
-            return known["heartbeat"][1] if "heartbeat" in known else None, stored_weather(database)
+            if "heartbeat" not in known:
+                return None, stored_weather(database)
+            last_sign = known["heartbeat"][1]
+            past.note_stop(database, last_sign)
+            return last_sign, stored_weather(database)
 
-        self.latest_recorded, self.weather = await self.store.read(stored)
+        self.latest_recorded, self.weather = await self.store.write(stored)
 
 
-def stored_weather(database: sqlite3.Connection, at: datetime | None = None) -> WeatherInForce:
-    """The weather that was in force, now or at a past instant, read again from the documents that were kept."""
+def stored_weather(database: sqlite3.Connection) -> WeatherInForce:
+    """The weather in force, read again from the documents that were kept."""
     weather = WeatherInForce()
     for kind in DocumentKind:
-        document = records.weather_document(database, kind.value, at)
+        document = records.weather_document(database, kind.value)
         if document is not None:
             received_at, body = document
             with contextlib.suppress(WeatherRejected):  # an older version took it; the next document replaces it

@@ -15,7 +15,7 @@ from edge.core.money import format_cents
 from edge.core.orders import OrderState
 from edge.core.programs import Program
 from edge.facts import Circumstances, HolidayLookup, Rulebook, Switchgear, gather
-from edge.store import customers, fleet, records
+from edge.store import customers, fleet, past, records
 from edge.store.customers import Account
 
 DISCONNECT_AGAIN_AFTER = timedelta(minutes=15)  # a disconnect that failed is not tried again sooner
@@ -40,6 +40,7 @@ def rule_on(
 ) -> Ruling:
     """Decide about an account now; record the decision if it changed; want or cancel its switch order."""
     account, facts, decision, program, holiday = judge(database, account_id, rulebook, switchgear, around)
+    note_circumstances(database, around, rulebook.digest)
     decision_id = _record(database, account, decision, rulebook.digest, around)
     _cancel_what_is_no_longer_wanted(database, account, decision, around.now)
     order_id = None
@@ -74,6 +75,23 @@ def judge(
     program, holiday = rulebook.programs[account.program]
     facts = gather(database, account, program, switchgear.get(account.meter_id), around)
     return account, facts, decide(facts, program, holiday), program, holiday
+
+
+def note_circumstances(database: sqlite3.Connection, around: Circumstances, digest: str) -> None:
+    """Write down what holds for the whole gateway, if it changed: a past decision is shown again from it."""
+    seen_at = around.payments_feed_seen_at
+    feed = "" if seen_at is None else past.FEED_ALIVE if seen_at == around.now else seen_at.isoformat()
+    noted = past.RecordedCircumstances(
+        at=around.now,
+        running=True,
+        clock_trusted=around.clock_trusted,
+        feed=feed,
+        shadow_mode=around.shadow_mode,
+        disconnects_per_hour=around.disconnects_per_hour,
+        disconnects_per_day=around.disconnects_per_day,
+        rules_digest=digest,
+    )
+    past.note_circumstances(database, noted)
 
 
 def answer_of(decision: Decision, zone: tzinfo) -> dict[str, Any]:

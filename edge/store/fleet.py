@@ -233,15 +233,12 @@ def disconnects_sent_since(database: sqlite3.Connection, since: datetime) -> int
     return int(row[0])
 
 
-def journal(
-    database: sqlite3.Connection, meter_id: str, at: datetime | None = None
-) -> list[tuple[str, str, datetime, str]]:
-    """The steps of a meter's newest order, now or at a past instant: (action, state, when, detail)."""
-    until = "9999" if at is None else instant_text(at)
+def journal(database: sqlite3.Connection, meter_id: str) -> list[tuple[str, str, datetime, str]]:
+    """The steps of a meter's newest order: (action, state, when, detail)."""
     rows = database.execute(
         "SELECT o.action, e.state, e.at, e.detail FROM switch_event e JOIN switch_order o USING (order_id)"
         " WHERE o.order_id = (SELECT max(order_id) FROM switch_order JOIN switch_event USING (order_id)"
-        " WHERE meter_id = ? AND at <= ?) AND e.at <= ? ORDER BY e.event_id",
-        (meter_id, until, until),
+        " WHERE meter_id = ?) ORDER BY e.event_id",
+        (meter_id,),
     )
     return [(action, state, instant_of(when), detail) for action, state, when, detail in rows]

@@ -19,22 +19,22 @@ class RecordedDecision:
     action: str
     codes: tuple[str, ...]
     answer: dict[str, Any]
-
-
-def _decision(row: tuple[int, str, str, str, str]) -> RecordedDecision:
-    decision_id, at, action, codes, answer = row
-    return RecordedDecision(decision_id, instant_of(at), action, tuple(codes.split()), json.loads(answer))
+    rules_digest: str
 
 
 def last_decision(database: sqlite3.Connection, account_id: str, at: datetime | None = None) -> RecordedDecision | None:
     """The decision in force for an account, now or at a past instant."""
     until = "" if at is None else " AND at <= ?"
     row = database.execute(
-        "SELECT decision_id, at, action, codes, answer FROM decision"
+        "SELECT decision_id, at, action, codes, answer, rules_digest FROM decision"
         f" WHERE account_id = ?{until} ORDER BY decision_id DESC LIMIT 1",
         (account_id,) if at is None else (account_id, instant_text(at)),
     ).fetchone()
-    return _decision(row) if row else None
+    if row is None:
+        return None
+    decision_id, decided_at, action, codes, answer, digest = row
+    decided = instant_of(decided_at)
+    return RecordedDecision(decision_id, decided, action, tuple(codes.split()), json.loads(answer), digest)
 
 
 def add_decision(
@@ -295,14 +295,10 @@ def add_weather_document(
     )
 
 
-def weather_document(
-    database: sqlite3.Connection, kind: str, at: datetime | None = None
-) -> tuple[datetime, bytes] | None:
-    """The newest document of a kind that had arrived, now or at a past instant: when it came, and its bytes."""
-    until = "" if at is None else " AND received_at <= ?"
+def weather_document(database: sqlite3.Connection, kind: str) -> tuple[datetime, bytes] | None:
+    """The newest document of a kind that has arrived: when it came, and its bytes."""
     row = database.execute(
-        f"SELECT received_at, body FROM weather_document WHERE kind = ?{until} ORDER BY document_id DESC LIMIT 1",
-        (kind,) if at is None else (kind, instant_text(at)),
+        "SELECT received_at, body FROM weather_document WHERE kind = ? ORDER BY document_id DESC LIMIT 1", (kind,)
     ).fetchone()
     return (instant_of(row[0]), row[1]) if row else None
 

@@ -194,6 +194,26 @@ CREATE TABLE decision (
 ) STRICT;
 CREATE INDEX decision_account ON decision(account_id, decision_id);
 
+-- What held for the whole gateway, written when it changes. feed: 'alive', or when the payment feed was last alive.
+CREATE TABLE circumstance (
+    circumstance_id      INTEGER PRIMARY KEY,
+    at                   TEXT NOT NULL,
+    running              INTEGER NOT NULL CHECK (running IN (0, 1)),
+    clock_trusted        INTEGER NOT NULL CHECK (clock_trusted IN (0, 1)),
+    feed                 TEXT NOT NULL,
+    shadow_mode          INTEGER NOT NULL CHECK (shadow_mode IN (0, 1)),
+    disconnects_per_hour INTEGER NOT NULL,
+    disconnects_per_day  INTEGER NOT NULL,
+    rules_digest         TEXT NOT NULL
+) STRICT;
+
+-- The programs' text by the digest that decisions name: JSON, name -> TOML.
+CREATE TABLE rules (
+    digest  TEXT PRIMARY KEY,
+    kept_at TEXT NOT NULL,
+    texts   TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE switch_order (
     order_id    INTEGER PRIMARY KEY,
     meter_id    TEXT NOT NULL,
@@ -345,6 +365,14 @@ CREATE TRIGGER decision_no_update BEFORE UPDATE ON decision
 BEGIN SELECT RAISE(ABORT, 'decision is insert-only'); END;
 CREATE TRIGGER decision_no_delete BEFORE DELETE ON decision
 BEGIN SELECT RAISE(ABORT, 'decision is insert-only'); END;
+CREATE TRIGGER circumstance_no_update BEFORE UPDATE ON circumstance
+BEGIN SELECT RAISE(ABORT, 'circumstance is insert-only'); END;
+CREATE TRIGGER circumstance_no_delete BEFORE DELETE ON circumstance
+BEGIN SELECT RAISE(ABORT, 'circumstance is insert-only'); END;
+CREATE TRIGGER rules_no_update BEFORE UPDATE ON rules
+BEGIN SELECT RAISE(ABORT, 'rules is insert-only'); END;
+CREATE TRIGGER rules_no_delete BEFORE DELETE ON rules
+BEGIN SELECT RAISE(ABORT, 'rules is insert-only'); END;
 CREATE TRIGGER switch_order_no_update BEFORE UPDATE ON switch_order
 BEGIN SELECT RAISE(ABORT, 'switch_order is insert-only'); END;
 CREATE TRIGGER switch_order_no_delete BEFORE DELETE ON switch_order
