@@ -1,5 +1,6 @@
 """``ami-edge whatif``: the pure rules on given facts; no state is touched."""
 
+import gc
 import io
 import json
 import sys
@@ -114,6 +115,7 @@ def payment(
 def _decide_lines(source: TextIO, setting: dict[str, Any]) -> int:
     from edge.whatif import answer_lines
 
+    gc.freeze()  # what is loaded by now stays: a collection then looks at the cases alone
     all_good = True
     for text, good in answer_lines(source, setting):
         sys.stdout.write(text + "\n")

@@ -59,8 +59,17 @@ def load_programs(*folders: Path) -> dict[str, tuple[Program, HolidayLookup]]:
 
 
 def find_program(name: str, overrides: Mapping[str, Any], *folders: Path) -> tuple[Program, HolidayLookup]:
-    """One program with some of its dotted keys overridden. Raises ProgramError for an unknown name or key."""
-    return build(name, _raw(folders or (packaged_config() / "programs",)), overrides)
+    """One program with some of its dotted keys overridden; without folders one of those that ship.
+
+    Raises ProgramError for an unknown name or key.
+    """
+    return build(name, _raw(folders) if folders else _shipped(), overrides)
+
+
+@lru_cache(maxsize=1)
+def _shipped() -> dict[str, dict[str, Any]]:
+    """The tables that ship, read once: a file of what-if cases may override keys in a thousand ways."""
+    return _raw((packaged_config() / "programs",))
 
 
 def _raw(folders: tuple[Path, ...]) -> dict[str, dict[str, Any]]:

@@ -200,11 +200,16 @@ def _zone(name: object) -> ZoneInfo:
 
 
 def _instant(value: object) -> datetime | None:
+    return _instant_of(value) if isinstance(value, str) else None
+
+
+@lru_cache(maxsize=4096)
+def _instant_of(text: str) -> datetime | None:
     """An RFC 3339 time with its offset, in UTC; ISO 8601's other spellings are none."""
-    if not isinstance(value, str) or not _TIME.fullmatch(value):
+    if not _TIME.fullmatch(text):
         return None
     try:
-        instant = datetime.fromisoformat(value.upper())
+        instant = datetime.fromisoformat(text.upper())
     except ValueError:
         return None
     return instant.astimezone(UTC) if FIRST_YEAR <= instant.year <= LAST_YEAR else None

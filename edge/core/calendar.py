@@ -82,7 +82,7 @@ def ends(day: date, clock: time, zone: tzinfo) -> datetime:
     return _instants(day, clock, zone)[0]
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=16_384)
 def _instants(day: date, clock: time, zone: tzinfo) -> tuple[datetime, datetime]:
     """First and last instant of a civil time: two when clocks go back over it, the jump when they go over it."""
     if clock == time.max:

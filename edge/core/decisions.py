@@ -352,7 +352,10 @@ def _next_possible_disconnect(case: _Case, codes: set[str]) -> datetime | None:
     found = _first_opening_outside_intervals(case, zone, max(earliest))
     if found is None:
         return None
-    ends_first = any(order.until and now < order.until <= found for order in facts.moratoriums)
+    ends_first = any(
+        order.until is not None and order.starts_at < order.until and now < order.until <= found
+        for order in facts.moratoriums
+    )
     if program.notice_after_moratorium and ends_first:
         return None
     return found.astimezone(zone)

@@ -142,7 +142,7 @@ def _cold(
         word = "at or below" if rule.below.inclusive else "below"
         limit = degrees(rule.below.limit_f100)
         reasons.append(f"{degrees(lowest)} F is forecast within {rule.horizon_hours} hours, {word} {limit} F")
-    if rule.night_low is not None:
+    if rule.night_low is not None and _reaches(lowest, rule.night_low, upward=False):
         night = min(_known(list(_night(forecast, values, now, zone))), default=None)
         if _reaches(night, rule.night_low, upward=False) and night is not None:
             reasons.append(f"a night's low of {degrees(night)} F is forecast within {rule.horizon_hours} hours")

@@ -91,21 +91,18 @@ OVERRIDES: dict[str, str] = {
 
 def programme(name: str, overrides: dict[str, Any]) -> Programme:
     """The shipped programme `name` with a case's `set`; KeyError for what the reference does not know."""
-    changes = {
-        OVERRIDES[key]: Decimal(str(value)) if isinstance(value, int | float) and value not in (True, False) else value
-        for key, value in overrides.items()
-    }
     numbers = {"grace_hours", "guard_seconds", "max_read_age_hours", "max_feed_age_minutes", "share"}
-    changes = {key: Decimal(str(value)) if key in numbers else value for key, value in changes.items()}
+    changes: dict[str, Any] = {OVERRIDES[key]: value for key, value in overrides.items()}
+    for field_name in numbers & changes.keys():
+        changes[field_name] = Decimal(str(changes[field_name]))
     return replace(PROGRAMMES[name], **changes)
 
 
 @cache
 def is_holiday(state: str, day: date) -> bool:
     """Whether `day` is a federal holiday or one of the state's, actual or observed, by the `holidays` library."""
-    return day in holidays.US(years=[day.year, day.year + 1]) or day in holidays.US(
-        subdiv=state, years=[day.year, day.year + 1]
-    )
+    years = [day.year, day.year + 1]  # a first of January may be observed in the old year
+    return any(day in holidays.country_holidays("US", subdiv=subdivision, years=years) for subdivision in (None, state))
 
 
 def in_season(day: date, season: tuple[tuple[int, int], tuple[int, int]] | None) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from copy import deepcopy
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from random import Random
@@ -31,6 +32,11 @@ NONSENSE: tuple[Any, ...] = (None, "", "soon", -1, 3.5, True, [], {}, ["x"], "20
 GAPS = (0, 1, 59, 60, 899, 900, 901, 3600, 7199, 7200, 7201, 43_200, 86_399, 86_400, 86_401, 172_800, 604_800)
 
 
+def nonsense(random: Random) -> Any:
+    """A value that is no fact."""
+    return deepcopy(random.choice(NONSENSE))
+
+
 def moment_near(random: Random, now: datetime, zone: ZoneInfo) -> str:
     """A time some edge away from now, before or after, or an edge of a civil day nearby; in one offset or another."""
     if random.random() < 0.6:
@@ -48,7 +54,7 @@ def routine_case(random: Random) -> Json:
     clock = "09:00:00" if random.random() < 0.4 else random.choice(CLOCKS)
     now = datetime.combine(day, time.fromisoformat(clock), zone)
     first = now.astimezone(UTC).replace(minute=0, second=0) - timedelta(hours=random.choice((0, 0, 1, 2)))
-    case: Json = json.loads(json.dumps(BASE))
+    case = deepcopy(BASE)
     case |= {"now": now.isoformat(), "timezone": zone.key, "program": random.choice(PROGRAMS)}
     case["account"] |= {
         "zero_notice_delivered_at": (now - timedelta(days=5)).isoformat(),
@@ -73,7 +79,14 @@ def change_account(random: Random, case: Json, now: datetime, zone: ZoneInfo) ->
     """Another balance, debt, protection, notice, read or closed day."""
     account = case["account"]
     day = now.astimezone(zone).date() + timedelta(days=random.randint(-3, 1))
-    protections: tuple[Any, ...] = ([], ["medical"], ["elderly_disabled", "life_support"], ["x"], "medical", ["x", "medical"])
+    protections: tuple[Any, ...] = (
+        [],
+        ["medical"],
+        ["elderly_disabled", "life_support"],
+        ["x"],
+        "medical",
+        ["x", "medical"],
+    )
     changes: dict[str, Callable[[], Any]] = {
         "enrolled": lambda: random.choice((True, False, None)),
         "balance": lambda: money(random, "0.00", "0.01", "-0.01", "9.99", "10.00", "25.00"),
@@ -125,12 +138,16 @@ def change_records(random: Random, case: Json, now: datetime, zone: ZoneInfo) ->
         record: Json = {"from": times[0], "until": times[1]}
         if random.random() < 0.3:
             record["until"] = None
-        record |= {"order": "PUD 1"} if orders else {"kind": random.choice(("dispute", "settlement", "aid_pending", "operator"))}
+        record |= (
+            {"order": "PUD 1"}
+            if orders
+            else {"kind": random.choice(("dispute", "settlement", "aid_pending", "operator"))}
+        )
         if random.random() < 0.1:
-            record[random.choice(sorted(record))] = random.choice(NONSENSE)
+            record[random.choice(sorted(record))] = nonsense(random)
         if random.random() < 0.1:
             del record[random.choice(sorted(record))]
-        records.append(record if random.random() < 0.96 else random.choice(NONSENSE))
+        records.append(record if random.random() < 0.96 else nonsense(random))
     if orders:
         case["moratoriums"] = records
         if random.random() < 0.5:
@@ -142,19 +159,41 @@ def change_records(random: Random, case: Json, now: datetime, zone: ZoneInfo) ->
 
 def change_weather(random: Random, case: Json, now: datetime, zone: ZoneInfo) -> None:
     """Cold or hot hours at a threshold, gaps and short series, other hours and times of fetch, alerts."""
-    weather = case["weather"]
+    weather = case.get("weather")
     if not isinstance(weather, dict):
         return
-    temperatures = (31.99, 32, 32.0, 31.995, 31.994, 32.004, 32.01, 20, 19.99, 95, 95.004, 95.005, 95.01, 96, None, -40, 115)
+    temperatures = (
+        31.99,
+        32,
+        32.0,
+        31.995,
+        31.994,
+        32.004,
+        32.01,
+        20,
+        19.99,
+        95,
+        95.004,
+        95.005,
+        95.01,
+        96,
+        None,
+        -40,
+        115,
+    )
     indices = (100.99, 100.994, 100.995, 101, 101.0, 102, 105, 105.004, 105.01, 106, 96, None, 130)
     change = random.randrange(9)
     if change < 2:
         series = list(BASE["weather"]["temperature_f"])
-        series[random.choice((0, 1, 2, 3, 23, 24, 25, 26, 27, 70, 71, 72, 73, 74, 75, 100))] = random.choice(temperatures)
+        series[random.choice((0, 1, 2, 3, 23, 24, 25, 26, 27, 70, 71, 72, 73, 74, 75, 100))] = random.choice(
+            temperatures
+        )
         weather["temperature_f"] = series
     elif change < 4:
         series = list(BASE["weather"]["heat_index_f"])
-        series[random.choice((0, 1, 2, 8, 14, 15, 16, 17, 18, 23, 24, 25, 71, 72, 73, 74, 100))] = random.choice(indices)
+        series[random.choice((0, 1, 2, 8, 14, 15, 16, 17, 18, 23, 24, 25, 71, 72, 73, 74, 100))] = random.choice(
+            indices
+        )
         weather["heat_index_f"] = series
     elif change == 4:
         key = random.choice(("temperature_f", "heat_index_f"))
@@ -189,24 +228,23 @@ def change_program(random: Random, case: Json, now: datetime, zone: ZoneInfo) ->
         "arrears.share": random.choice((0.3, 0.0, 0.5, 0.01)),
         "arrears.first": random.choice((True, False)),
     }
-    for key in random.sample(sorted(overrides), random.choice((1, 2))):
+    for key in random.sample(sorted(overrides), random.choice((1, 2, 6))):
         case["set"][key] = overrides[key]
 
 
 def spoil(random: Random, case: Json, now: datetime, zone: ZoneInfo) -> None:
     """A fact, or a whole section of facts, that is missing or makes no sense."""
     name = random.choice(("account", "meter", "gateway", "weather", "moratoriums"))
-    if name == "moratoriums" or random.random() < 0.1:
-        section, key = case, name
-    else:
-        section = case.get(name)
+    section, key = case, name
+    if name != "moratoriums" and random.random() < 0.9:
+        section = case.get(name, {})
         if not isinstance(section, dict) or not section:
             return
         key = random.choice(sorted(section))
     if random.random() < 0.4:
         section.pop(key, None)
     else:
-        section[key] = random.choice(NONSENSE)
+        section[key] = nonsense(random)
 
 
 CHANGES = (

@@ -56,6 +56,11 @@ def test_what_the_routine_renews_is_taken_as_renewed(code: str) -> None:
         ({"moratoriums": [ORDER, {}]}, None, None),
         ({"program": "strict", **order()}, None, None),  # it will need a fresh notice
         (FRESH_NOTICE, None, None),
+        (  # an order of no length never holds, and asks for no notice after it
+            {"program": "strict", **order(**dict.fromkeys(("from", "until"), "2026-10-17T00:00:00-05:00"))},
+            "2026-10-16T16:00:00-05:00",
+            "2026-10-19T08:00:00-05:00",
+        ),
         (
             {**FRESH_NOTICE, **account(zero_notice_delivered_at="2026-10-13T12:00:00-05:00")},
             None,
