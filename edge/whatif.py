@@ -15,6 +15,8 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from pydantic_core import from_json, to_json
+
 from edge.core.calendar import HolidayLookup
 from edge.core.decisions import decide
 from edge.core.model import (
@@ -93,7 +95,7 @@ def answer_lines(lines: Iterable[str], overrides: Mapping[str, Any] = NOTHING) -
         if not line.strip():
             continue
         try:
-            yield json.dumps(answer(json.loads(line), overrides)), True
+            yield to_json(answer(from_json(line, cache_strings="keys"), overrides)).decode(), True
         except CaseError as problem:
             yield json.dumps({"error": f"line {number}: {problem}"}), False
         except (ValueError, RecursionError) as problem:
@@ -320,16 +322,17 @@ def _forecast(weather: Mapping[str, Any], now: datetime | None, program: Program
 
     Without a time of fetch it carries one from the future, which is unknown too; without a first hour its hours are.
     """
-    if all(weather.get(key) is None for key in ("fetched_at", "first_hour", "temperature_f", "heat_index_f")):
+    fetched, first = weather.get("fetched_at"), weather.get("first_hour")
+    temperatures, indices = weather.get("temperature_f"), weather.get("heat_index_f")
+    if fetched is None and first is None and temperatures is None and indices is None:
         return None
-    fetched_at, first_hour = _instant(weather.get("fetched_at")), _instant(weather.get("first_hour"))
+    fetched_at, first_hour = _instant(fetched), _instant(first)
     if fetched_at is None:
         fetched_at = UNKNOWN_INSTANT
     if first_hour is None or now is None:
         return Forecast(fetched_at, fetched_at, (), ())
     skipped = max(0, (now - first_hour) // HOUR)
     hours = slice(skipped, skipped + _hours_ahead(program))
-    temperatures, indices = weather.get("temperature_f"), weather.get("heat_index_f")
     return Forecast(fetched_at, first_hour + skipped * HOUR, _series(temperatures, hours), _series(indices, hours))
 
 

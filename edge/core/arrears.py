@@ -22,15 +22,15 @@ def split_payment(amount_cents: int, balance_cents: int, arrears_cents: int, pro
     return to_arrears, amount_cents - to_arrears
 
 
-def payment_reaching(balance_cents: int, arrears_cents: int, target_cents: int, program: Program) -> int | None:
-    """The smallest payment after which the balance is at least ``target_cents``; None when no payment does."""
-    if balance_cents >= target_cents:
+def payment_reaching(balance_cents: int, arrears_cents: int, target_cents: int, program: Program) -> int:
+    """The smallest payment after which the balance is at least ``target_cents``; 0 where it is already.
+
+    No payment below the lack reaches it; the lack and the whole debt together do.
+    """
+    lack = target_cents - balance_cents
+    if lack <= 0:
         return 0
-    low, high = 0, 1
-    while _after(high, balance_cents, arrears_cents, program) < target_cents:
-        low, high = high, high * 2
-        if high > 1 << 50:
-            return None
+    low, high = lack - 1, lack + max(0, arrears_cents)
     while high - low > 1:  # what reaches the balance never falls as the payment grows
         middle = (low + high) >> 1
         if _after(middle, balance_cents, arrears_cents, program) >= target_cents:

@@ -17,6 +17,7 @@ NOON = time(12)
 MORNING = time(8)
 FORECAST_FROM = time(6)  # a forecast fetched earlier in the day does not count (domain-rules R16)
 LOOK_AHEAD_DAYS = 800  # no calendar that ships is closed for longer
+WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 SECOND = timedelta(seconds=1)
 DAY = timedelta(days=1)
 
@@ -35,7 +36,7 @@ def closed_because(day: date, program: Program, holiday: HolidayLookup) -> tuple
     """
     reasons: list[tuple[Closed, str]] = []
     if program.windows[day.weekday()] is None:
-        reasons.append((Closed.WEEKEND, f"{day:%A} has no disconnect window"))
+        reasons.append((Closed.WEEKEND, f"{WEEKDAYS[day.weekday()]} has no disconnect window"))
     if name := holiday(day):
         reasons.append((Closed.HOLIDAY, f"{day.isoformat()} is a holiday: {name}"))
     return tuple(reasons)

@@ -193,8 +193,13 @@ def _noon_has_closed(case: _Case, today: date, zone: tzinfo) -> bool:
 
 
 def _window_text(now: datetime, zone: tzinfo, span: tuple[datetime, datetime]) -> str:
-    start, end = span[0].astimezone(zone), span[1].astimezone(zone)
-    return f"{now.astimezone(zone):%A %H:%M} is outside the window {start:%H:%M} to {end:%H:%M}"
+    present = now.astimezone(zone)
+    weekday = calendar.WEEKDAYS[present.weekday()]
+    return f"{weekday} {_clock(present)} is outside the window {_clock(span[0], zone)} to {_clock(span[1], zone)}"
+
+
+def _clock(instant: datetime, zone: tzinfo | None = None) -> str:
+    return (instant if zone is None else instant.astimezone(zone)).time().isoformat("minutes")
 
 
 def _confirm_seconds(facts: Facts) -> int | None:

@@ -45,4 +45,4 @@ def amount_to_reconnect(facts: Facts, program: Program) -> int | None:
             return None
         arrears = 0
     needed = payment_reaching(balance, arrears, program.reconnect_from_cents, program)
-    return None if needed is None else max(needed, _payments_lacking(facts, program))
+    return max(needed, _payments_lacking(facts, program))

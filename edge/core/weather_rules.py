@@ -85,7 +85,9 @@ def _values(forecast: Forecast, series: Sequence[int | None], span: Span) -> Seq
     end = -((first - span[1]) // HOUR)
     if start >= 0 and end <= len(series):
         return series[start:end]
-    return [series[hour] if 0 <= hour < len(series) else None for hour in range(start, end)]
+    inside = series[max(0, start) : max(0, end)]
+    before = min(-start, end - start) if start < 0 else 0
+    return [None] * before + [*inside] + [None] * (end - start - before - len(inside))
 
 
 def _unknown_forecast(forecast: Forecast | None, now: datetime) -> list[str]:
@@ -121,8 +123,8 @@ def _stale(forecast: Forecast, now: datetime, day: date, zone: tzinfo) -> Iterat
     if forecast.fetched_at > now:
         yield "weather_stale", "the forecast is not known to be of this morning"
     elif forecast.fetched_at < begins(day, FORECAST_FROM, zone):
-        fetched = forecast.fetched_at.astimezone(zone)
-        yield "weather_stale", f"the forecast was fetched {fetched:%Y-%m-%d %H:%M}, not this morning from 06:00 on"
+        fetched = forecast.fetched_at.astimezone(zone).replace(tzinfo=None).isoformat(" ", "minutes")
+        yield "weather_stale", f"the forecast was fetched {fetched}, not this morning from 06:00 on"
 
 
 def _reaches(value: int | None, limit: Threshold, *, upward: bool) -> bool:
@@ -136,14 +138,14 @@ def _reaches(value: int | None, limit: Threshold, *, upward: bool) -> bool:
 def _cold(
     forecast: Forecast, values: Sequence[int | None], now: datetime, zone: tzinfo, rule: ColdRule
 ) -> Iterator[tuple[str, str]]:
-    lowest = min(_known(values), default=None)
+    lowest = _lowest(values)
     reasons = []
     if _reaches(lowest, rule.below, upward=False) and lowest is not None:
         word = "at or below" if rule.below.inclusive else "below"
         limit = degrees(rule.below.limit_f100)
         reasons.append(f"{degrees(lowest)} F is forecast within {rule.horizon_hours} hours, {word} {limit} F")
     if rule.night_low is not None and _reaches(lowest, rule.night_low, upward=False):
-        night = min(_known(list(_night(forecast, values, now, zone))), default=None)
+        night = _lowest(list(_night(forecast, values, now, zone)))
         if _reaches(night, rule.night_low, upward=False) and night is not None:
             reasons.append(f"a night's low of {degrees(night)} F is forecast within {rule.horizon_hours} hours")
     if reasons:
@@ -159,8 +161,12 @@ def _night(forecast: Forecast, values: Sequence[int | None], now: datetime, zone
             yield value
 
 
-def _known(values: Sequence[int | None]) -> Sequence[int]:
-    return [value for value in values if value is not None]
+def _lowest(values: Sequence[int | None]) -> int | None:
+    return min([value for value in values if value is not None], default=None)
+
+
+def _highest(values: Sequence[int | None]) -> int | None:
+    return max([value for value in values if value is not None], default=None)
 
 
 def _heat(
@@ -171,8 +177,8 @@ def _heat(
     rule: HeatRule,
 ) -> Iterator[tuple[str, str]]:
     """An observation counts as long as it is the latest, however old: one that is too old is told as unknown too."""
-    reasons = _hot("forecast", "heat index", max(_known(indices), default=None), rule.index)
-    reasons += _hot("forecast", "temperature", max(_known(temperatures), default=None), rule.temperature)
+    reasons = _hot("forecast", "heat index", _highest(indices), rule.index)
+    reasons += _hot("forecast", "temperature", _highest(temperatures), rule.temperature)
     observed = facts.observed
     if observed is not None and observed.at <= now:
         reasons += _hot("observed", "heat index", observed.heat_index_f100, rule.index)
