@@ -3,6 +3,7 @@
 import hashlib
 import json
 import sqlite3
+import zlib
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -291,7 +292,7 @@ def add_weather_document(
     """Keep a weather document that was used, so that a past decision can be shown again."""
     database.execute(
         "INSERT INTO weather_document (kind, received_at, digest, body) VALUES (?, ?, ?, ?)",
-        (kind, instant_text(received_at), digest, body),
+        (kind, instant_text(received_at), digest, zlib.compress(body)),
     )
 
 
@@ -300,7 +301,7 @@ def weather_document(database: sqlite3.Connection, kind: str) -> tuple[datetime,
     row = database.execute(
         "SELECT received_at, body FROM weather_document WHERE kind = ? ORDER BY document_id DESC LIMIT 1", (kind,)
     ).fetchone()
-    return (instant_of(row[0]), row[1]) if row else None
+    return (instant_of(row[0]), zlib.decompress(row[1])) if row else None
 
 
 def set_state(database: sqlite3.Connection, facts: dict[str, str], at: datetime) -> None:

@@ -281,6 +281,7 @@ CREATE TABLE outbox (
 CREATE INDEX outbox_waiting ON outbox(outbox_id) WHERE sent_at IS NULL AND kind <> 'email';
 CREATE INDEX outbox_mail ON outbox(outbox_id) WHERE sent_at IS NULL AND kind = 'email';
 
+-- body: the document as it came, deflated (zlib), a tenth of its size: they are kept for ever.
 CREATE TABLE weather_document (
     document_id INTEGER PRIMARY KEY,
     kind        TEXT NOT NULL,
