@@ -115,7 +115,8 @@ def payment(
 def _decide_lines(source: TextIO, setting: dict[str, Any]) -> int:
     from edge.whatif import answer_lines
 
-    gc.freeze()  # what is loaded by now stays: a collection then looks at the cases alone
+    gc.freeze()  # what is loaded by now stays: a collection then looks at the cases alone,
+    gc.set_threshold(50_000)  # and seldom, since they leave no cycles
     all_good = True
     for text, good in answer_lines(source, setting):
         sys.stdout.write(text + "\n")
