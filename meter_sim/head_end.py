@@ -56,9 +56,7 @@ class HeadEndClient:
 async def head_end(broker: tuple[str, int], gateway_id: str) -> AsyncIterator[HeadEndClient]:
     """A head end, connected and subscribed, until the block ends. Raises HeadEndLost."""
     host, port = broker
-    client = Client(
-        host, port, identifier=f"head-end-of-{gateway_id}", socket_options=[_NO_DELAY], timeout=_ANSWER_S
-    )
+    client = Client(host, port, identifier=f"head-end-of-{gateway_id}", socket_options=[_NO_DELAY], timeout=_ANSWER_S)
     try:
         await client.__aenter__()
         await client.subscribe(topic_out(gateway_id, "#"), qos=1)
