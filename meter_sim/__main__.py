@@ -266,8 +266,8 @@ def simulate(
     """Run the very daemon in virtual time against meters in this process, and judge what it did."""
     from edge.settings import ConfigError
     from edge.store.base import StoreError
-    from meter_sim.simulate import good, parse_start, simulate
     from meter_sim.misfortune import MIXES
+    from meter_sim.simulate import good, parse_start, simulate
     from meter_sim.world import Plan
 
     if faults not in MIXES:
