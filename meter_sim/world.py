@@ -7,7 +7,6 @@ about the others.
 import asyncio
 import logging
 import random
-import tempfile
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
@@ -91,10 +90,9 @@ class World:
         return "A-" + meter_id.removeprefix("M-")
 
 
-def simulate(plan: Plan, state_dir: Path | None = None) -> World:
-    """Run a world to its end. Raises what the daemon raises: a bug ends the world."""
+def simulate(plan: Plan, directory: Path) -> World:
+    """Run a world to its end, its state in ``directory``. Raises what the daemon raises: a bug ends the world."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    directory = state_dir or Path(tempfile.mkdtemp(prefix="meter-sim-", dir=_fast_directory()))
     world = World(plan, directory)
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "edge.toml").write_text(site_text(plan), encoding="utf-8")
@@ -107,12 +105,6 @@ def simulate(plan: Plan, state_dir: Path | None = None) -> World:
     _tell_relays(world)
     _tell_books(world)
     return world
-
-
-def _fast_directory() -> str | None:
-    """Memory, where there is such a directory: state that nobody asked to keep need not reach a disk."""
-    memory = Path("/dev/shm")  # noqa: S108 - a fresh directory of our own is made in it
-    return str(memory) if memory.is_dir() else None
 
 
 def site_text(plan: Plan) -> str:
