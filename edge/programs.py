@@ -18,6 +18,7 @@ from edge.core.calendar import HolidayLookup
 from edge.core.programs import ColdRule, DayBefore, Grace, HeatRule, Program, Threshold, Trip
 from edge.program_text import ColdText, HeatText, ProgramText, time_of_day
 from edge.settings import ConfigError, fault_sentence, packaged_config, read_toml
+from protocols.toml_values import lists_as_tuples
 
 _CALENDAR = re.compile(r"[A-Z]{2}(-[A-Z0-9]{1,3})?")
 MOST_BASES = 10
@@ -97,7 +98,7 @@ def build(
     for key, value in (overrides or {}).items():
         _override(tables, key, value)
     try:
-        text = ProgramText.model_validate(_lists_as_tuples(tables))
+        text = ProgramText.model_validate(lists_as_tuples(tables))
         program = _program(name, text, dates)
         return program, _lookup(text.holidays.calendars, tuple(program.own_holidays.items()))
     except ValidationError as problem:
@@ -155,12 +156,6 @@ def _override(tables: dict[str, Any], key: str, value: Any) -> None:
     if not isinstance(inner, dict) or key in ("base", "title", "source"):
         raise ProgramError([f"set - {key!r} is not a key of a program"])
     inner[last] = value
-
-
-def _lists_as_tuples(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _lists_as_tuples(inner) for key, inner in value.items()}
-    return tuple(_lists_as_tuples(inner) for inner in value) if isinstance(value, list) else value
 
 
 def _program(name: str, text: ProgramText, dates: Mapping[str, object]) -> Program:

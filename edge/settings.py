@@ -13,6 +13,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from protocols.toml_values import lists_as_tuples
+
 SYSTEM_CONFIG = Path("/etc/ami-edge/edge.toml")
 WEATHER_SERVICE = "https://api.weather.gov"
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$")]
@@ -263,7 +265,7 @@ def read_toml(file: Path) -> dict[str, Any]:
 def parse_site(tables: dict[str, Any], name: str) -> Site:
     """Check the tables of ``edge.toml``. Raises ConfigError with every fault."""
     try:
-        site = Site.model_validate(_lists_as_tuples(tables))
+        site = Site.model_validate(lists_as_tuples(tables))
     except ValidationError as problem:
         raise ConfigError(f"{name}: {fault_sentence(error)}" for error in problem.errors()) from None
     faults = [f"{name}: {fault}" for fault in _cross_check(site)]
@@ -279,12 +281,6 @@ def fault_sentence(error: Any) -> str:
     if error["type"] == "extra_forbidden":
         message = "is not a known key"
     return f"{key} - {message}"
-
-
-def _lists_as_tuples(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _lists_as_tuples(inner) for key, inner in value.items()}
-    return tuple(_lists_as_tuples(inner) for inner in value) if isinstance(value, list) else value
 
 
 def _cross_check(site: Site) -> Iterable[str]:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, Validatio
 
 from meter_sim.faults import FaultKind
 from meter_sim.household import ConstantLoad, HouseholdLoad, Load
+from protocols.toml_values import lists_as_tuples
 
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$")]
 Topic = Annotated[str, Field(pattern=r"^[^/+#\s]{1,64}$")]
@@ -119,7 +120,7 @@ def load_feeder(file: Path) -> Feeder:
 def parse_feeder(tables: dict[str, Any], name: str) -> Feeder:
     """Check the tables of a feeder file. Raises FeederError with every fault."""
     try:
-        feeder = Feeder.model_validate(_lists_as_tuples(tables))
+        feeder = Feeder.model_validate(lists_as_tuples(tables))
     except ValidationError as problem:
         raise FeederError(f"{name}: {_sentence(error)}" for error in problem.errors()) from None
     faults = [f"{name}: {fault}" for fault in _cross_check(feeder)]
@@ -176,12 +177,6 @@ def moved(
             meter = meter.model_copy(update={"load": meter.load.model_copy(update={"seed": seed})})
         meters.append(meter)
     return feeder.model_copy(update={"lines": tuple(lines), "meters": tuple(meters)})
-
-
-def _lists_as_tuples(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _lists_as_tuples(inner) for key, inner in value.items()}
-    return tuple(_lists_as_tuples(inner) for inner in value) if isinstance(value, list) else value
 
 
 def _sentence(error: Any) -> str:

@@ -28,6 +28,7 @@ from protocols.profile_schema import (
     Table,
     covers,
 )
+from protocols.toml_values import lists_as_tuples
 
 __all__ = [
     "Block",
@@ -66,7 +67,7 @@ def load_profile(path: Path, *, allow_unverified_relay: bool = False) -> Profile
     except tomllib.TOMLDecodeError as problem:
         raise ProfileError(f"{path.name}: {problem}") from None
     try:
-        profile = Profile.model_validate(_lists_as_tuples(content))
+        profile = Profile.model_validate(lists_as_tuples(content))
     except ValidationError as problem:
         raise ProfileError(f"{path.name}: {_sentence(problem.errors()[0])}") from None
     for fault in _mqtt_faults(profile) if profile.transport == "mqtt" else _modbus_faults(profile):
@@ -212,9 +213,3 @@ def _relay_faults(profile: Profile, relay: Relay) -> Iterator[str]:
     for name, point in profile.points.items() if relay.device == "meter" and command.table == "holding" else ():
         if point.table == "holding" and point.address < last and command.address < point.address + WORDS[point.type]:
             yield f"relay.command.address - 0x{command.address:04X} lies in {name}, which must never be written"
-
-
-def _lists_as_tuples(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _lists_as_tuples(inner) for key, inner in value.items()}
-    return tuple(_lists_as_tuples(inner) for inner in value) if isinstance(value, list) else value

@@ -65,11 +65,6 @@ def reads_around(
     return (_read(before) if before else None, _read(after) if after else None)
 
 
-def count_reads(database: sqlite3.Connection) -> int:
-    """How many register reads are kept."""
-    return int(database.execute("SELECT count(*) FROM reading").fetchone()[0])
-
-
 def prune_reads(database: sqlite3.Connection, before: datetime) -> None:
     """Forget register reads older than ``before``; closed days keep their registers.
 
