@@ -134,7 +134,7 @@ class DayCloser:
             assert closed is not None
             start_wh = closed.end_register_wh
         assert start_wh is not None
-        tariff = self._gateway.tariffs[account.tariff]
+        tariff = self._gateway.tariffs[customers.tariff_of(database, account.account_id, day)]
         periods = [
             (span.period, energy)
             for span in (period_spans(tariff, day, around.zone) if tariff.time_of_use else ())
@@ -145,10 +145,12 @@ class DayCloser:
 
     def _charges(self, database: sqlite3.Connection, account: Account, use: "_DayUse") -> dict[str, int]:
         """The bill of the month to date less what was charged so far (architecture section 0.2), by kind."""
-        earlier = books.days(database, account.account_id, use.day.replace(day=1), use.day - timedelta(days=1))
+        span = customers.tariff_span(database, account, use.day)
+        first = max(use.day.replace(day=1), span.first_day)  # a tariff that began inside the month has its own bill
+        earlier = books.days(database, account.account_id, first, use.day - timedelta(days=1))
         usage, charged = month_so_far(earlier)
         usage.append(rating.DayUsage(use.day, use.energy_wh, use.by_period))
-        return rating.charges_for_last_day(self._gateway.tariffs[account.tariff], usage, charged)
+        return rating.charges_for_last_day(self._gateway.tariffs[span.tariff], usage, charged)
 
 
 @dataclass(frozen=True, slots=True)

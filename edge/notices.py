@@ -15,7 +15,7 @@ from edge.core.programs import Program
 from edge.facts import Circumstances
 from edge.gateway import Gateway
 from edge.rulings import Ruling
-from edge.standing import kwh_price, spending, standing_of
+from edge.standing import kwh_price, spending, standing_of, tariff_today
 from edge.store import books, customers, records
 from edge.store.books import Posted
 from edge.store.customers import Account
@@ -57,7 +57,7 @@ def _tell_what_is_left(
     due: texts.Falls,
     around: Circumstances,
 ) -> None:
-    tariff, modulo_wh = gateway.tariffs[account.tariff], modulo_of(gateway, account)
+    tariff, modulo_wh = tariff_today(database, account, gateway.tariffs, around), modulo_of(gateway, account)
     standing = standing_of(database, account, posted.balance_cents, tariff, modulo_wh, around)
     days = program_of(gateway, account).notice_days_left
     suffix = f"{account.account_id}-{posted.entry_id}"
@@ -172,7 +172,7 @@ def tell_payment(
         paid.to_arrears_cents,
         made_at.astimezone(around.zone).date(),
         posted.balance_cents,
-        kwh_price(database, account, gateway.tariffs[account.tariff], today),
+        kwh_price(database, account, tariff_today(database, account, gateway.tariffs, around), today),
     )
     _tell(database, gateway, account, "payment", text, f"payment-{paid.payment_id}", posted.entry_id, around.now)
 

@@ -1,6 +1,7 @@
 """Where an account stands, for people: use and cost since the last closed day, what recent days cost, a kWh's price."""
 
 import sqlite3
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 
@@ -8,11 +9,19 @@ from edge.core import vee
 from edge.core.notices import RECENT_DAYS, Standing
 from edge.core.rating import DayUsage, Tariff, bill, price_of_next_kwh
 from edge.facts import Circumstances, month_so_far
-from edge.store import books, fleet
+from edge.store import books, customers, fleet
 from edge.store.books import ClosedDay
 from edge.store.customers import Account
 
 DEMAND_AGE = timedelta(minutes=15)  # an older power reading is no demand of now
+
+
+def tariff_today(
+    database: sqlite3.Connection, account: Account, tariffs: Mapping[str, Tariff], around: Circumstances
+) -> Tariff:
+    """The prices that an account has today."""
+    today = around.now.astimezone(around.zone).date()
+    return tariffs[customers.tariff_of(database, account.account_id, today)]
 
 
 def spending(database: sqlite3.Connection, account: Account, credit_cents: int) -> Standing:
@@ -49,12 +58,17 @@ def standing_of(
     )
 
 
+def _bill_start(database: sqlite3.Connection, account: Account, today: date) -> date:
+    """From when today's bill runs: the first of the month, or when the tariff changed in it."""
+    return max(today.replace(day=1), customers.tariff_span(database, account, today).first_day)
+
+
 def kwh_price(database: sqlite3.Connection, account: Account, tariff: Tariff, today: date) -> int | None:
     """What the next kWh costs the account, in 10^-12 dollars; None where the tariff has no prices yet."""
     try:
         if len(tariff.version(today).season(today).tiers) <= 1:
             return price_of_next_kwh(tariff, today, 0, 1)
-        month = books.days(database, account.account_id, today.replace(day=1), today)
+        month = books.days(database, account.account_id, _bill_start(database, account, today), today)
         return price_of_next_kwh(tariff, today, sum(day.energy_wh for day in month), len(month))
     except ValueError:
         return None
@@ -119,9 +133,9 @@ def _cost_of_use(
     database: sqlite3.Connection, account: Account, tariff: Tariff, first: date, today: date, used_wh: int
 ) -> int:
     """What use since ``first`` adds to the bill of today's month, in cents; a time-of-use tariff at its day's mean."""
-    month_start = today.replace(day=1)
-    usage, _ = month_so_far(books.days(database, account.account_id, month_start, today))
-    gap = max(0, (today - max(first, month_start)).days)
+    start = _bill_start(database, account, today)
+    usage, _ = month_so_far(books.days(database, account.account_id, start, today))
+    gap = max(0, (today - max(first, start)).days)
     usage += [DayUsage(today - timedelta(days=back), 0) for back in range(gap, 0, -1)]
     if tariff.time_of_use:
         total_wh = sum(day.energy_wh for day in usage)

@@ -12,7 +12,7 @@ from edge.gateway import stored_weather
 from edge.inventory import time_text
 from edge.rulings import judge
 from edge.settings import Settings
-from edge.standing import not_yet_posted, spending
+from edge.standing import not_yet_posted, spending, tariff_today
 from edge.store import books, records
 
 
@@ -30,14 +30,15 @@ def account_view(
     balance = books.balance_cents(database, account_id)
     gear = switchgear.get(account.meter_id)
     modulo_wh = gear.register_modulo_wh if gear else None
-    unposted_wh, unposted_cents = not_yet_posted(database, account, tariffs[account.tariff], modulo_wh, around)
+    tariff = tariff_today(database, account, tariffs, around)
+    unposted_wh, unposted_cents = not_yet_posted(database, account, tariff, modulo_wh, around)
     amount = decision.amount_to_reconnect_cents
     return {
         "account_id": account_id,
         "meter_id": account.meter_id,
         "name": account.name,
         "program": account.program,
-        "tariff": account.tariff,
+        "tariff": tariff.name,
         "balance": format_cents(balance),
         "arrears": format_cents(books.arrears_cents(database, account_id)),
         "available": format_cents(balance - unposted_cents),

@@ -9,7 +9,10 @@ from edge.store.base import instant_of, instant_text
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """An enrolled customer at a service point, with the meter that serves it."""
+    """An enrolled customer at a service point, with the meter that serves it.
+
+    ``tariff``: the one it was enrolled with; ``tariff_of`` says which one a day has.
+    """
 
     account_id: str
     meter_id: str
@@ -119,11 +122,65 @@ def add_unenrolment(
     )
 
 
-def participants(database: sqlite3.Connection, program: str) -> dict[str, int]:
-    """How many accounts are enrolled in a program, by their tariff."""
+@dataclass(frozen=True, slots=True)
+class TariffSpan:
+    """A tariff that an account has from ``first_day`` on, until the next one's."""
+
+    tariff: str
+    first_day: date
+
+
+def tariff_spans(database: sqlite3.Connection, account: Account) -> list[TariffSpan]:
+    """The tariffs of an account, oldest first, the planned ones too; the first is the one it was enrolled with."""
+    spans = [TariffSpan(account.tariff, account.first_day)]
     rows = database.execute(
-        "SELECT tariff, count(*) FROM account a WHERE program = ?"
-        " AND NOT EXISTS (SELECT 1 FROM unenrolment u WHERE u.account_id = a.account_id) GROUP BY tariff",
+        "SELECT tariff, first_day FROM tariff_change WHERE account_id = ? ORDER BY first_day, change_id",
+        (account.account_id,),
+    )
+    for tariff, first in rows:
+        first_day = date.fromisoformat(first)
+        if spans[-1].first_day == first_day:
+            spans.pop()
+        if not spans or spans[-1].tariff != tariff:
+            spans.append(TariffSpan(tariff, first_day))
+    return spans
+
+
+def tariff_span(database: sqlite3.Connection, account: Account, day: date) -> TariffSpan:
+    """The tariff of an account on a day, and since when it has had it."""
+    spans = tariff_spans(database, account)
+    return next((span for span in reversed(spans) if span.first_day <= day), spans[0])
+
+
+def tariff_of(database: sqlite3.Connection, account_id: str, day: date) -> str:
+    """The name of the tariff that an account has on a day. Raises LookupError for an unknown account."""
+    row = database.execute(
+        "SELECT coalesce((SELECT c.tariff FROM tariff_change c WHERE c.account_id = a.account_id AND first_day <= ?2"
+        " ORDER BY first_day DESC, change_id DESC LIMIT 1), a.tariff) FROM account a WHERE account_id = ?1",
+        (account_id, day.isoformat()),
+    ).fetchone()
+    if row is None:
+        raise LookupError(f"there is no account {account_id}")
+    return str(row[0])
+
+
+def add_tariff_change(
+    database: sqlite3.Connection, account_id: str, tariff: str, first_day: date, recorded_at: datetime, by: str
+) -> None:
+    """Record that an account has another tariff from a day on."""
+    database.execute(
+        "INSERT INTO tariff_change (account_id, tariff, first_day, recorded_at, by) VALUES (?, ?, ?, ?, ?)",
+        (account_id, tariff, first_day.isoformat(), instant_text(recorded_at), by),
+    )
+
+
+def participants(database: sqlite3.Connection, program: str) -> dict[str, int]:
+    """How many accounts are enrolled in a program, by their tariff: the one they have last, planned ones count."""
+    rows = database.execute(
+        "SELECT coalesce((SELECT c.tariff FROM tariff_change c WHERE c.account_id = a.account_id"
+        " ORDER BY first_day DESC, change_id DESC LIMIT 1), tariff) AS latest, count(*) FROM account a"
+        " WHERE program = ? AND NOT EXISTS"
+        " (SELECT 1 FROM unenrolment u WHERE u.account_id = a.account_id) GROUP BY latest",
         (program,),
     )
     return dict(rows.fetchall())

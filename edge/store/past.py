@@ -17,6 +17,7 @@ _POSTED = "EXISTS (SELECT 1 FROM main.ledger_transaction t WHERE t.transaction_i
 _RECORDED_AT = {  # by table: what must be at or before the instant
     "account": "enrolled_at",
     "unenrolment": "at",
+    "tariff_change": "recorded_at",
     "reading": "at",
     "relay_change": "at",
     "ledger_transaction": "posted_at",

@@ -28,6 +28,17 @@ CREATE TABLE unenrolment (
     by         TEXT NOT NULL
 ) STRICT;
 
+-- An account's tariffs after the one it was enrolled with; of two from one day on, the one recorded last counts.
+CREATE TABLE tariff_change (
+    change_id   INTEGER PRIMARY KEY,
+    account_id  TEXT NOT NULL REFERENCES account,
+    tariff      TEXT NOT NULL,
+    first_day   TEXT NOT NULL CHECK (first_day IS date(first_day)),
+    recorded_at TEXT NOT NULL,
+    by          TEXT NOT NULL
+) STRICT;
+CREATE INDEX tariff_change_account ON tariff_change(account_id, first_day, change_id);
+
 CREATE TABLE reading (
     meter_id   TEXT NOT NULL,
     at         TEXT NOT NULL,
@@ -346,6 +357,10 @@ CREATE TRIGGER unenrolment_no_update BEFORE UPDATE ON unenrolment
 BEGIN SELECT RAISE(ABORT, 'unenrolment is insert-only'); END;
 CREATE TRIGGER unenrolment_no_delete BEFORE DELETE ON unenrolment
 BEGIN SELECT RAISE(ABORT, 'unenrolment is insert-only'); END;
+CREATE TRIGGER tariff_change_no_update BEFORE UPDATE ON tariff_change
+BEGIN SELECT RAISE(ABORT, 'tariff_change is insert-only'); END;
+CREATE TRIGGER tariff_change_no_delete BEFORE DELETE ON tariff_change
+BEGIN SELECT RAISE(ABORT, 'tariff_change is insert-only'); END;
 CREATE TRIGGER protection_no_update BEFORE UPDATE ON protection
 BEGIN SELECT RAISE(ABORT, 'protection is insert-only'); END;
 CREATE TRIGGER protection_no_delete BEFORE DELETE ON protection
