@@ -21,6 +21,7 @@ from pydantic import Field
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from edge import inventory, views
+from edge.api_commands import add_commands
 from edge.api_parts import Body, Identifier, caller, instant
 from edge.api_restraints import add_restraints
 from edge.core.money import format_cents, parse_cents
@@ -61,6 +62,7 @@ def build_app(gateway: Gateway, version: str) -> FastAPI:
     _add_readers(app, gateway)
     _add_field_work(app, gateway)
     add_restraints(app, gateway)
+    add_commands(app, gateway)
     return app
 
 

@@ -12,6 +12,7 @@ import typer
 
 from edge import __version__
 from edge import cli_context as context
+from edge.cli_commands import commands_app
 from edge.cli_context import COMMON, Common
 from edge.cli_restraints import restraints_app
 from edge.cli_whatif import whatif_app
@@ -41,6 +42,7 @@ app.add_typer(meter_app, name="meter")
 app.add_typer(account_app, name="account")
 app.add_typer(whatif_app, name="whatif")
 app.add_typer(restraints_app)
+meter_app.registered_commands += commands_app.registered_commands
 
 
 def _print_version(wanted: bool) -> None:

@@ -1,12 +1,12 @@
 """The one place that asks what time it is and that waits.
 
 *What date is it?* is asked of a ``Clock``; *how long?* of the event loop, through ``pause``. The same daemon runs on
-the machine's clock, on a scaled one, or on any other object with these four methods.
+the machine's clock, on a scaled one, or on any other object with these five methods.
 """
 
 import asyncio
 import ctypes
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 
 WAKE_MAX = timedelta(minutes=5)  # bounds how late a stepped clock is noticed
 STEP = timedelta(seconds=5)  # the clock and the loop drift apart by this much: somebody set the clock
-TRUST_AFTER_STEP = timedelta(minutes=15)
+SETTLE = timedelta(minutes=15)
 EARLIEST = datetime(2026, 1, 1, tzinfo=UTC)  # before this program existed: the clock was never set
 
 Trust = Literal["kernel", "always"]
@@ -28,7 +28,11 @@ class Clock(Protocol):
         ...
 
     def trusted(self) -> bool:
-        """Whether a disconnect may rest on this clock. A reconnect never asks."""
+        """Whether a disconnect may rest on this clock, or the end of a civil day. A reconnect never asks."""
+        ...
+
+    def steady(self) -> bool:
+        """Whether nothing speaks against this clock, synchronised or not: a register read may be stamped with it."""
         ...
 
     async def wait(self, until: datetime, event: asyncio.Event | None = None) -> bool:
@@ -72,35 +76,50 @@ class _LoopTime:
 class SystemClock:
     """The machine's clock.
 
-    It is trusted while the kernel says that it is disciplined (``trust="kernel"``: ``adjtimex``, or the mark that
-    systemd-timesyncd leaves) or always (``trust="always"``, for benches), except before 2026 and for 15 minutes after
-    a step of more than 5 seconds.
+    It is steady from 2026 on, except for a settling time after a step of more than 5 seconds, forwards or backwards,
+    against the event loop's clock. It is trusted while it is steady and the kernel says that it is disciplined
+    (``trust="kernel"``: ``adjtimex``, or, before any step, the mark that systemd-timesyncd leaves) or always
+    (``trust="always"``, for benches).
     """
 
-    def __init__(self, trust: Trust = "kernel") -> None:
+    def __init__(
+        self,
+        trust: Trust = "kernel",
+        settle: timedelta = SETTLE,
+        wall: Callable[[], datetime] | None = None,
+        synchronised: Callable[[bool], bool] | None = None,
+    ) -> None:
+        """``settle``: how long a step is distrusted. ``wall``, ``synchronised``: the machine's, unless they are given.
+
+        ``synchronised`` is told whether the clock was stepped since we started.
+        """
         self._trust = trust
+        self._settle = settle
+        self._wall = wall or _machine_time
+        self._synchronised = synchronised or _kernel_is_synchronised
         self._loop_time = _LoopTime()
         self._offset: timedelta | None = None
         self._stepped_at: float | None = None
 
     def now(self) -> datetime:
         """The present instant, aware, in UTC."""
-        return datetime.now(UTC)
+        return self._wall()
 
     def trusted(self) -> bool:
         """Whether a disconnect may rest on this clock."""
-        now = self.now()
-        if now < EARLIEST or self._recently_stepped(now):
+        if not self.steady():
             return False
-        return self._trust == "always" or _kernel_is_synchronised()
+        return self._trust == "always" or self._synchronised(self._stepped_at is not None)
 
-    def _recently_stepped(self, now: datetime) -> bool:
-        loop_now = self._loop_time()
+    def steady(self) -> bool:
+        """Whether nothing speaks against this clock."""
+        now, loop_now = self.now(), self._loop_time()
         offset = timedelta(seconds=now.timestamp() - loop_now)
         if self._offset is not None and abs(offset - self._offset) > STEP:
             self._stepped_at = loop_now
         self._offset = offset
-        return self._stepped_at is not None and loop_now - self._stepped_at < TRUST_AFTER_STEP.total_seconds()
+        settling = self._stepped_at is not None and loop_now - self._stepped_at < self._settle.total_seconds()
+        return now >= EARLIEST and not settling
 
     async def wait(self, until: datetime, event: asyncio.Event | None = None) -> bool:
         """Return once the clock reads at least ``until`` (False) or ``event`` is set (True), however it is stepped."""
@@ -137,6 +156,10 @@ class ScaledClock:
 
     def trusted(self) -> bool:
         """A scaled clock is its own authority."""
+        return True
+
+    def steady(self) -> bool:
+        """Nothing speaks against a scaled clock."""
         return True
 
     @property
@@ -193,8 +216,15 @@ _STA_UNSYNC = 0x40
 _TIME_ERROR = 5
 
 
-def _kernel_is_synchronised() -> bool:
-    """What ``timedatectl`` calls "System clock synchronized". Not known counts as no."""
+def _machine_time() -> datetime:
+    return datetime.now(UTC)
+
+
+def _kernel_is_synchronised(stepped: bool) -> bool:
+    """What ``timedatectl`` calls "System clock synchronized". Not known counts as no.
+
+    The mark that systemd-timesyncd leaves outlives a clock that was set by hand: once ``stepped``, only the kernel counts.
+    """
     timex = _Timex()
     try:
         state = ctypes.CDLL(None).adjtimex(ctypes.byref(timex))
@@ -202,4 +232,4 @@ def _kernel_is_synchronised() -> bool:
         return False
     if 0 <= state != _TIME_ERROR and not timex.status & _STA_UNSYNC:
         return True
-    return Path("/run/systemd/timesync/synchronized").exists()
+    return not stepped and Path("/run/systemd/timesync/synchronized").exists()

@@ -15,7 +15,7 @@ from edge.core.rating import Tariff
 from edge.core.vee import Limits
 from edge.core.weather import DocumentKind
 from edge.facts import Circumstances, Rulebook, Switchgear
-from edge.rulings import Ruling, rule_on
+from edge.rulings import Asked, Ruling, rule_on
 from edge.settings import Settings
 from edge.store import past, records
 from edge.store.engine import Store
@@ -106,9 +106,11 @@ class Gateway:
             alerts=self.weather.alerts(now, self.settings.zone),
         )
 
-    def rule(self, database: sqlite3.Connection, account_id: str, around: Circumstances) -> Ruling:
-        """Decide about an account inside a transaction."""
-        return rule_on(database, account_id, self.rulebook, self.switchgear, around)
+    def rule(
+        self, database: sqlite3.Connection, account_id: str, around: Circumstances, asked: Asked | None = None
+    ) -> Ruling:
+        """Decide about an account inside a transaction; ``asked``: a person wants a disconnect."""
+        return rule_on(database, account_id, self.rulebook, self.switchgear, around, asked)
 
     async def record(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Commit ``work``, then wake the tasks that look for what it may have left: orders and messages."""

@@ -13,9 +13,10 @@ from itertools import groupby
 
 import structlog
 
+from edge import reconciliation
 from edge.core import vee
 from edge.gateway import Gateway
-from edge.store import customers, fleet, records
+from edge.store import fleet, records
 from edge.store.fleet import StoredRead
 from protocols.link import LinkError, MeterLink, Readout, RelayState
 
@@ -114,17 +115,7 @@ class ReadSaver:
             meter.relay = None  # a command's read-back knows better than a poll that came before it
             return
         meter.relay = relay.value
-        if last is not None and last.relay == relay.value:
-            return
-        cause = "first seen" if last is None else cause_of(last, relay)
-        fleet.add_relay_change(database, meter.meter_id, at, relay.value, cause, None)
-        account = customers.account_served_by(database, meter.meter_id)
-        if last is not None and cause == "foreign":
-            account_id = account.account_id if account else None
-            data = {"meter_id": meter.meter_id, "account_id": account_id, "relay": relay.value, "cause": cause}
-            records.add_event(database, "relay", at, data)
-        if account is not None:
-            self._gateway.rule(database, account.account_id, self._gateway.circumstances())
+        reconciliation.take_relay(database, self._gateway, meter.meter_id, relay, at)
 
 
 class LinePoller:
@@ -252,13 +243,6 @@ class LinePoller:
         batch, self._batch = self._batch, _Batch()
         if batch:
             await self._saver.save(batch)
-
-
-def cause_of(last: fleet.RelayChange | None, relay: RelayState) -> str:
-    """Who moved a relay that a poll finds moved: we did, if it was unknown after a command of ours."""
-    if last is not None and last.relay == RelayState.UNKNOWN and last.cause == "credit":
-        return "credit" if relay is RelayState.DISCONNECTED else "reconnect"
-    return "foreign"
 
 
 def by_line(meters: Sequence[PolledMeter]) -> list[list[PolledMeter]]:

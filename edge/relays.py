@@ -15,9 +15,10 @@ from datetime import timedelta
 
 import structlog
 
+from edge import reconciliation
 from edge.clock import pause
 from edge.core.model import Action
-from edge.core.orders import OrderState, may_send
+from edge.core.orders import Cause, OrderState, cause_while_unknown, follows_the_rules, may_send, relay_cause
 from edge.gateway import Gateway
 from edge.notices import tell_disconnected, tell_reconnected
 from edge.rulings import journal
@@ -50,6 +51,7 @@ class RelayOperator:
         self._busy: set[int] = set()
         self._failures: dict[str, int] = {}
         self._answered: dict[str, asyncio.Event] = {}
+        self._at_the_meter: dict[str, asyncio.Lock] = {}  # one order at a time
 
     async def run(self) -> None:
         """Carry out orders for as long as the daemon runs."""
@@ -80,14 +82,15 @@ class RelayOperator:
             return
         if order.action == Action.RECONNECT:
             await self._back_off(order.meter_id)
-        self._gateway.under_command.add(order.meter_id)
-        try:
-            with self._gateway.clock.at_wall_pace():
-                await self._command(order, link)
-        finally:
-            self._gateway.under_command.discard(order.meter_id)
-            self._busy.discard(order.order_id)
-            self._gateway.orders_waiting.set()
+        async with self._at_the_meter.setdefault(order.meter_id, asyncio.Lock()):
+            self._gateway.under_command.add(order.meter_id)
+            try:
+                with self._gateway.clock.at_wall_pace():
+                    await self._command(order, link)
+            finally:
+                self._gateway.under_command.discard(order.meter_id)
+                self._busy.discard(order.order_id)
+                self._gateway.orders_waiting.set()
 
     async def _back_off(self, meter_id: str) -> None:
         failures = self._failures.get(meter_id, 0)
@@ -119,13 +122,16 @@ class RelayOperator:
         await self._confirm(order, link, action, detail)
 
     def _send_if_still_right(self, database: sqlite3.Connection, order: SwitchOrder) -> bool:
-        """Decide again on what is known now; journal ``sent`` only if the order still stands."""
+        """Decide again on what is known now; journal ``sent`` only if the order still stands.
+
+        The rules have no say in a safety disconnect, its end, and a reconnect that a person asked for.
+        """
         around = self._gateway.circumstances()
         ruling = self._gateway.rule(database, order.account_id, around)
         present = fleet.order(database, order.order_id)
         if present.state != OrderState.WANTED:
             return False
-        if ruling.decision.action.value != order.action:
+        if follows_the_rules(order.action, order.cause) and ruling.decision.action.value != order.action:
             # A wanted reconnect is kept only for a relay that may be open by our hand; that is settled by now.
             journal(database, present, OrderState.CANCELLED, "decided again before sending", around.now)
             return False
@@ -158,12 +164,14 @@ class RelayOperator:
         """After a restart: learn what a sent order did, by reading, and never by sending again."""
         seen, detail = RelayState.UNKNOWN, "settled after a restart"
         link = self._gateway.links.get(order.meter_id)
-        if link is not None:
-            try:
+        self._gateway.under_command.add(order.meter_id)
+        try:
+            if link is not None:
                 seen = await link.read_relay()
-            except LinkError as problem:
-                detail = f"after a restart the relay could not be read: {problem}"
+        except LinkError as problem:
+            detail = f"after a restart the relay could not be read: {problem}"
         await self._conclude(order, seen, detail)
+        self._gateway.under_command.discard(order.meter_id)
         self._busy.discard(order.order_id)
 
     async def _conclude(self, order: SwitchOrder, seen: RelayState, detail: str) -> None:
@@ -175,12 +183,13 @@ class RelayOperator:
 
         def work(database: sqlite3.Connection) -> None:
             now = gateway.clock.now()
-            cause = "credit" if order.action == Action.DISCONNECT else "reconnect"
             state = OrderState.CONFIRMED if done else OrderState.FAILED
             if done or seen is RelayState.UNKNOWN:
                 # Unknown after a reconnect of our own cut is still our cut.
-                kept = cause if done else "credit"
-                fleet.add_relay_change(database, order.meter_id, now, seen.value, kept, order.order_id)
+                cause = (relay_cause if done else cause_while_unknown)(order.action, order.cause)
+                fleet.add_relay_change(database, order.meter_id, now, seen.value, cause, order.order_id)
+            if done:
+                reconciliation.moved(database, order.meter_id, order.account_id, seen, cause, now)
             journal(database, order, state, detail or ("" if done else f"the relay reads {seen.value}"), now)
             around = gateway.circumstances()
             if done and order.action == Action.DISCONNECT:
@@ -188,12 +197,18 @@ class RelayOperator:
                 needed = ruling.decision.amount_to_reconnect_cents
                 tell_disconnected(database, gateway, order.account_id, order.order_id, needed, now)
                 return
-            if done:
+            if done and order.action == Action.RECONNECT:
                 tell_reconnected(database, gateway, order.account_id, order.order_id, now)
             gateway.rule(database, order.account_id, around)
+            self._want_again(database, order, done)
 
         await gateway.record(work)
         log.info("order", meter=order.meter_id, action=order.action, relay=seen.value, confirmed=done, detail=detail)
+
+    def _want_again(self, database: sqlite3.Connection, order: SwitchOrder, done: bool) -> None:
+        """A late disconnect of ours is taken back until it is seen to be."""
+        if order.cause == Cause.LATE and not done:
+            reconciliation.want_late_reconnect(database, self._gateway, order.account_id)
 
     async def _check_power(self, order: SwitchOrder, link: MeterLink, power_below_w: int) -> None:
         try:
@@ -213,13 +228,14 @@ class RelayOperator:
 
         def work(database: sqlite3.Connection) -> None:
             now = gateway.clock.now()
-            cause = "foreign" if seen is RelayState.DISCONNECTED else "reconnect"
             if fleet.order(database, order.order_id).state != OrderState.WANTED:
                 return
-            last = fleet.relay_change(database, order.meter_id)
-            if last is None or last.relay != seen.value:
-                fleet.add_relay_change(database, order.meter_id, now, seen.value, cause, None)
             journal(database, order, OrderState.CANCELLED, f"the relay was found {seen.value}", now)
+            if order.cause == Cause.SAFETY and seen is RelayState.DISCONNECTED:
+                # Open already, for credit perhaps: from now on only the word that it is safe closes it.
+                fleet.add_relay_change(database, order.meter_id, now, seen.value, Cause.SAFETY, order.order_id)
+            else:
+                reconciliation.take_relay(database, gateway, order.meter_id, seen, now)
             gateway.rule(database, order.account_id, gateway.circumstances())
 
         self._failures[order.meter_id] = 0
@@ -234,6 +250,7 @@ class RelayOperator:
             if fleet.order(database, order.order_id).state == OrderState.WANTED:
                 journal(database, order, state, detail, now)
             gateway.rule(database, order.account_id, gateway.circumstances())
+            self._want_again(database, order, done=False)
 
         await gateway.record(work)
         log.warning("order", meter=order.meter_id, action=order.action, state=state.value, detail=detail)

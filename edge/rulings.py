@@ -12,7 +12,7 @@ from typing import Any
 from edge.core.decisions import decide, send_before
 from edge.core.model import Action, Decision, Facts, Relay
 from edge.core.money import format_cents
-from edge.core.orders import OrderState
+from edge.core.orders import OURS, Cause, OrderState, follows_the_rules
 from edge.core.programs import Program
 from edge.facts import Circumstances, HolidayLookup, Rulebook, Switchgear, gather
 from edge.store import customers, fleet, past, records
@@ -31,34 +31,69 @@ class Ruling:
     order_id: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A person's word that an account be disconnected, if the rules allow it: why, and who."""
+
+    reason: str
+    by: str
+
+
 def rule_on(
     database: sqlite3.Connection,
     account_id: str,
     rulebook: Rulebook,
     switchgear: Mapping[str, Switchgear],
     around: Circumstances,
+    asked: Asked | None = None,
 ) -> Ruling:
-    """Decide about an account now; record the decision if it changed; want or cancel its switch order."""
+    """Decide about an account now; record the decision if it changed; want or cancel its switch order.
+
+    ``asked``: who wants a disconnect; the order carries the name, and does not wait because one failed just now.
+    """
     account, facts, decision, program, holiday = judge(database, account_id, rulebook, switchgear, around)
     note_circumstances(database, around, rulebook.digest)
     decision_id = _record(database, account, decision, rulebook.digest, around)
     _cancel_what_is_no_longer_wanted(database, account, decision, around.now)
     order_id = None
-    if _needs_order(database, account, facts, decision, around.now):
+    if _needs_order(database, account, facts, decision, around.now, again=asked is not None):
         not_after = None
         if decision.action is Action.DISCONNECT:
             not_after = send_before(facts, program, holiday)
-        order_id = fleet.add_order(
-            database,
-            meter_id=account.meter_id,
-            account_id=account_id,
-            action=decision.action.value,
-            not_after=not_after,
-            decision_id=decision_id,
-            at=around.now,
-        )
-        _tell_step(database, account.meter_id, account_id, decision.action.value, OrderState.WANTED, "", around.now)
+        order_id = want(database, account, decision.action, not_after, decision_id, around.now, asked)
     return Ruling(account, facts, decision, order_id)
+
+
+def want(
+    database: sqlite3.Connection,
+    account: Account,
+    action: Action,
+    not_after: datetime | None,
+    decision_id: int,
+    now: datetime,
+    asked: Asked | None = None,
+    cause: Cause = Cause.CREDIT,
+) -> int:
+    """Journal a new order for an account's meter and tell the head end; its id.
+
+    ``asked``: why and by whom. What a person asks for within the rules is manual; ``cause`` says what is apart from them.
+    """
+    if asked is not None and cause is Cause.CREDIT:
+        cause = Cause.MANUAL
+    order_id = fleet.add_order(
+        database,
+        meter_id=account.meter_id,
+        account_id=account.account_id,
+        action=action.value,
+        not_after=not_after,
+        decision_id=decision_id,
+        at=now,
+        cause=cause.value,
+        reason="" if asked is None else asked.reason,
+        by="" if asked is None else asked.by,
+    )
+    _tell_step(database, fleet.order(database, order_id), OrderState.WANTED, "", now)
+    return order_id
 
 
 def judge(
@@ -130,6 +165,8 @@ def _cancel_what_is_no_longer_wanted(
     order = fleet.last_order(database, account.meter_id)
     if order is None or order.state != OrderState.WANTED or order.action == decision.action.value:
         return
+    if not follows_the_rules(order.action, order.cause):
+        return  # a person's word, or taking back what came late
     if order.account_id != account.account_id:
         return  # the meter serves another account by now
     reason = ", ".join(block.code for block in decision.blocks) or decision.action.value
@@ -137,7 +174,7 @@ def _cancel_what_is_no_longer_wanted(
 
 
 def _needs_order(
-    database: sqlite3.Connection, account: Account, facts: Facts, decision: Decision, now: datetime
+    database: sqlite3.Connection, account: Account, facts: Facts, decision: Decision, now: datetime, *, again: bool
 ) -> bool:
     if decision.action is Action.NONE:
         return False
@@ -145,7 +182,7 @@ def _needs_order(
     if last is not None and last.state in (OrderState.WANTED, OrderState.SENT):
         return False
     if decision.action is Action.DISCONNECT:
-        return not (
+        return again or not (
             last is not None
             and last.action == Action.DISCONNECT
             and last.state in (OrderState.FAILED, OrderState.EXPIRED)
@@ -155,7 +192,7 @@ def _needs_order(
         return True
     # An unknown relay is worth a reconnect only if it may be open by a command of ours.
     change = fleet.relay_change(database, account.meter_id)
-    return change is not None and change.cause == "credit"
+    return change is not None and change.cause in OURS
 
 
 def journal(
@@ -163,17 +200,14 @@ def journal(
 ) -> None:
     """Journal an order's next step and tell the head end."""
     fleet.add_order_event(database, order.order_id, now, state, detail)
-    _tell_step(database, order.meter_id, order.account_id, order.action, state, detail, now)
+    _tell_step(database, order, state, detail, now)
 
 
 def _tell_step(
-    database: sqlite3.Connection,
-    meter_id: str,
-    account_id: str,
-    action: str,
-    state: OrderState,
-    detail: str,
-    now: datetime,
+    database: sqlite3.Connection, order: fleet.SwitchOrder, state: OrderState, detail: str, now: datetime
 ) -> None:
-    step = {"meter_id": meter_id, "account_id": account_id, "action": action, "state": state.value, "detail": detail}
+    step = {"meter_id": order.meter_id, "account_id": order.account_id, "action": order.action, "state": state.value}
+    step |= {"detail": detail, "cause": order.cause}
+    if order.cause in (Cause.MANUAL, Cause.SAFETY):
+        step |= {"reason": order.reason, "by": order.by}
     records.add_event(database, "command", now, step)

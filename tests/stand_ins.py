@@ -20,6 +20,9 @@ class SettableClock:
     def trusted(self) -> bool:
         return True
 
+    def steady(self) -> bool:
+        return True
+
     async def wait(self, until: datetime, event: asyncio.Event | None = None) -> bool:
         if event is None:
             event = asyncio.Event()

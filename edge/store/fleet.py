@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from edge.core.model import Relay
-from edge.core.orders import OrderState, step
+from edge.core.orders import OURS, OrderState, step
 from edge.store.base import instant_of, instant_text
 
 
@@ -95,7 +95,11 @@ def link(database: sqlite3.Connection, meter_id: str) -> tuple[str, datetime, st
 
 @dataclass(frozen=True, slots=True)
 class RelayChange:
-    """A change of a relay's state as the gateway saw it. ``cause``: credit, reconnect, manual or foreign."""
+    """A change of a relay's state as the gateway saw it.
+
+    ``cause``: credit, manual or safety, by an order of ours; reconnect; foreign, by another hand or by itself; first
+    seen.
+    """
 
     at: datetime
     relay: str
@@ -125,12 +129,12 @@ def add_relay_change(
 
 
 def relay_of(change: RelayChange | None) -> Relay:
-    """The relay as a decision sees it: only a cut of ours for credit is ours to close."""
+    """The relay as a decision sees it: only a cut of ours within the rules is ours to close; not one for safety."""
     if change is None or change.relay == "unknown":
         return Relay.UNKNOWN
     if change.relay == "connected":
         return Relay.CONNECTED
-    return Relay.DISCONNECTED if change.cause == "credit" else Relay.DISCONNECTED_OTHER
+    return Relay.DISCONNECTED if change.cause in OURS else Relay.DISCONNECTED_OTHER
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,19 +150,23 @@ class SwitchOrder:
     state: str
     state_at: datetime
     detail: str
+    cause: str = "credit"
+    reason: str = ""
+    by: str = ""
 
 
 _ORDER = (
-    "SELECT o.order_id, o.meter_id, o.account_id, o.action, o.not_after, o.decision_id, e.state, e.at, e.detail"
+    "SELECT o.order_id, o.meter_id, o.account_id, o.action, o.not_after, o.decision_id, e.state, e.at, e.detail,"
+    " o.cause, o.reason, o.by"
     " FROM switch_order o JOIN switch_event e ON e.event_id ="
     " (SELECT max(event_id) FROM switch_event WHERE order_id = o.order_id)"
 )
 
 
-def _order(row: tuple[int, str, str, str, str | None, int, str, str, str]) -> SwitchOrder:
-    order_id, meter_id, account_id, action, not_after, decision_id, state, at, detail = row
+def _order(row: tuple[int, str, str, str, str | None, int, str, str, str, str, str, str]) -> SwitchOrder:
+    order_id, meter_id, account_id, action, not_after, decision_id, state, at, *rest = row
     until = None if not_after is None else instant_of(not_after)
-    return SwitchOrder(order_id, meter_id, account_id, action, until, decision_id, state, instant_of(at), detail)
+    return SwitchOrder(order_id, meter_id, account_id, action, until, decision_id, state, instant_of(at), *rest)
 
 
 def add_order(
@@ -170,12 +178,16 @@ def add_order(
     not_after: datetime | None,
     decision_id: int,
     at: datetime,
+    cause: str = "credit",
+    reason: str = "",
+    by: str = "",
 ) -> int:
-    """Journal a new order in the state ``wanted``; its id."""
+    """Journal a new order in the state ``wanted``; its id. ``reason``, ``by``: of a person's, in words, and who."""
     until = None if not_after is None else instant_text(not_after)
     order_id = database.execute(
-        "INSERT INTO switch_order (meter_id, account_id, action, not_after, decision_id) VALUES (?, ?, ?, ?, ?)",
-        (meter_id, account_id, action, until, decision_id),
+        "INSERT INTO switch_order (meter_id, account_id, action, not_after, decision_id, cause, reason, by)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (meter_id, account_id, action, until, decision_id, cause, reason, by),
     ).lastrowid
     assert order_id is not None
     add_order_event(database, order_id, at, "wanted", "")
@@ -226,6 +238,24 @@ def disconnects_sent_since(database: sqlite3.Connection, since: datetime) -> int
         (instant_text(since),),
     ).fetchone()
     return int(row[0])
+
+
+def unsettled_since(database: sqlite3.Connection, meter_id: str, action: str, since: datetime) -> SwitchOrder | None:
+    """The newest order of a meter that was sent since an instant and is not confirmed: it may yet move the relay."""
+    row = database.execute(
+        f"{_ORDER} JOIN switch_event s ON s.order_id = o.order_id AND s.state = 'sent' AND s.at >= ?"
+        " WHERE o.meter_id = ? AND o.action = ? AND e.state IN ('sent', 'failed') ORDER BY o.order_id DESC LIMIT 1",
+        (instant_text(since), meter_id, action),
+    ).fetchone()
+    return _order(row) if row else None
+
+
+def steps(database: sqlite3.Connection, order_id: int) -> list[tuple[str, datetime, str]]:
+    """The steps of an order: (state, when, detail)."""
+    rows = database.execute(
+        "SELECT state, at, detail FROM switch_event WHERE order_id = ? ORDER BY event_id", (order_id,)
+    )
+    return [(state, instant_of(at), detail) for state, at, detail in rows]
 
 
 def journal(database: sqlite3.Connection, meter_id: str) -> list[tuple[str, str, datetime, str]]:

@@ -20,6 +20,7 @@ _RECORDED_AT = {  # by table: what must be at or before the instant
     "tariff_change": "recorded_at",
     "reading": "at",
     "relay_change": "at",
+    "meter_condition": "at",
     "ledger_transaction": "posted_at",
     "day": "closed_at",
     "protection": "at",

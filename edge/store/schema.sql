@@ -67,6 +67,17 @@ CREATE TABLE relay_change (
 ) STRICT;
 CREATE INDEX relay_change_meter ON relay_change(meter_id, change_id);
 
+-- What is not as it should be with a meter; of the rows with one meter and condition the last one counts.
+CREATE TABLE meter_condition (
+    condition_row INTEGER PRIMARY KEY,
+    meter_id      TEXT NOT NULL,
+    condition     TEXT NOT NULL,
+    in_force      INTEGER NOT NULL CHECK (in_force IN (0, 1)),
+    at            TEXT NOT NULL,
+    data          TEXT NOT NULL
+) STRICT;
+CREATE INDEX meter_condition_meter ON meter_condition(meter_id, condition, condition_row);
+
 -- Double entry. The entries of a transaction are inserted first, the transaction itself last: its trigger checks that
 -- they sum to zero, and nothing can be added to it afterwards. Debit is positive.
 CREATE TABLE ledger_entry (
@@ -225,14 +236,19 @@ CREATE TABLE rules (
     texts   TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- cause: credit, the rules ask for it; manual, a person does; safety, for a hazard or because it is over; late, a
+-- disconnect of ours moved the relay after it was given up. decision_id: what was decided about the account then.
 CREATE TABLE switch_order (
     order_id    INTEGER PRIMARY KEY,
     meter_id    TEXT NOT NULL,
     account_id  TEXT NOT NULL REFERENCES account,
     action      TEXT NOT NULL CHECK (action IN ('disconnect', 'reconnect')),
+    cause       TEXT NOT NULL CHECK (cause IN ('credit', 'manual', 'safety', 'late')),
     not_after   TEXT,
     decision_id INTEGER NOT NULL REFERENCES decision,
-    CHECK (action = 'reconnect' OR not_after IS NOT NULL)
+    reason      TEXT NOT NULL,
+    by          TEXT NOT NULL,
+    CHECK (action = 'reconnect' OR (not_after IS NOT NULL AND cause <> 'late'))
 ) STRICT;
 CREATE INDEX switch_order_meter ON switch_order(meter_id, order_id);
 
@@ -401,6 +417,10 @@ CREATE TRIGGER relay_change_no_update BEFORE UPDATE ON relay_change
 BEGIN SELECT RAISE(ABORT, 'relay_change is insert-only'); END;
 CREATE TRIGGER relay_change_no_delete BEFORE DELETE ON relay_change
 BEGIN SELECT RAISE(ABORT, 'relay_change is insert-only'); END;
+CREATE TRIGGER meter_condition_no_update BEFORE UPDATE ON meter_condition
+BEGIN SELECT RAISE(ABORT, 'meter_condition is insert-only'); END;
+CREATE TRIGGER meter_condition_no_delete BEFORE DELETE ON meter_condition
+BEGIN SELECT RAISE(ABORT, 'meter_condition is insert-only'); END;
 CREATE TRIGGER notice_no_update BEFORE UPDATE ON notice
 BEGIN SELECT RAISE(ABORT, 'notice is insert-only'); END;
 CREATE TRIGGER notice_no_delete BEFORE DELETE ON notice

@@ -1,0 +1,124 @@
+"""Where relays and meters really are, compared with what was last known of them: each surprise told once, met safely.
+
+Everything here runs inside a transaction of the store. A surprise that lasts is a condition of its meter: it is told
+when it begins and when it is over, and ``status`` shows it in between.
+"""
+
+import sqlite3
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from edge.core.decisions import decide
+from edge.core.model import Action, Relay
+from edge.core.orders import LATE_DELIVERY, OURS, Cause, follows_the_rules, relay_cause
+from edge.gateway import Gateway
+from edge.rulings import Asked, Ruling, want
+from edge.store import conditions, customers, fleet, records
+from edge.store.fleet import RelayChange, SwitchOrder
+from protocols.link import RelayState
+
+FOREIGN_DISCONNECT = "foreign_disconnect"  # opened by another hand or by itself: never ours to close
+
+
+def begin(database: sqlite3.Connection, meter_id: str, condition: str, at: datetime, data: dict[str, Any]) -> None:
+    """A condition of a meter: told if it was not in force."""
+    if conditions.begin(database, meter_id, condition, at, data):
+        records.add_event(database, condition, at, {"meter_id": meter_id, **data})
+
+
+def end(database: sqlite3.Connection, meter_id: str, condition: str, at: datetime) -> None:
+    """A condition of a meter is over: told if it was in force."""
+    if conditions.end(database, meter_id, condition, at):
+        records.add_event(database, "alarm_cleared", at, {"meter_id": meter_id, "alarm": condition})
+
+
+def take_relay(database: sqlite3.Connection, gateway: Gateway, meter_id: str, relay: RelayState, at: datetime) -> None:
+    """A poll has found a relay where we last knew it, or not: record by whose hand, tell, and decide again.
+
+    A disconnect of ours that was given up and moves the relay all the same is ours, so that credit closes it; and where
+    the rules do not want the relay open at this instant, it is closed whatever the balance.
+    """
+    last = fleet.relay_change(database, meter_id)
+    if last is not None and last.relay == relay.value:
+        return
+    late = None
+    if last is None or last.relay != RelayState.UNKNOWN:
+        action = Action.DISCONNECT if relay is RelayState.DISCONNECTED else Action.RECONNECT
+        late = fleet.unsettled_since(database, meter_id, action.value, at - LATE_DELIVERY)
+    cause = _cause(last, relay, late)
+    fleet.add_relay_change(database, meter_id, at, relay.value, cause, late.order_id if late else None)
+    account = customers.account_served_by(database, meter_id)
+    _tell(database, meter_id, account.account_id if account else None, last, relay, cause, at)
+    if account is None:
+        return
+    ruling = gateway.rule(database, account.account_id, gateway.circumstances())
+    if late is not None and relay is RelayState.DISCONNECTED and follows_the_rules(late.action, late.cause):
+        _take_back(database, gateway, ruling)
+
+
+def _cause(last: RelayChange | None, relay: RelayState, late: SwitchOrder | None) -> str:
+    """Who moved a relay that a poll finds moved: we did, if a command of ours may still have been under way."""
+    if late is not None:
+        return relay_cause(late.action, late.cause)
+    if last is None:
+        return "first seen"
+    if last.relay == RelayState.UNKNOWN and (last.cause in OURS or last.cause == Cause.SAFETY):
+        return last.cause if relay is RelayState.DISCONNECTED else "reconnect"
+    return "foreign"
+
+
+def _tell(
+    database: sqlite3.Connection,
+    meter_id: str,
+    account_id: str | None,
+    last: RelayChange | None,
+    relay: RelayState,
+    cause: str,
+    at: datetime,
+) -> None:
+    if last is None:
+        return
+    data = {"meter_id": meter_id, "account_id": account_id}
+    moved(database, meter_id, account_id, relay, cause, at)
+    if cause == "foreign" and relay is RelayState.DISCONNECTED:
+        begin(database, meter_id, FOREIGN_DISCONNECT, at, {"account_id": account_id})
+    elif cause == "foreign" and last.relay == RelayState.DISCONNECTED and last.cause not in ("foreign", "first seen"):
+        records.add_event(database, "reconnected_by_hand", at, {**data, "disconnected_for": last.cause})
+
+
+def moved(
+    database: sqlite3.Connection, meter_id: str, account_id: str | None, relay: RelayState, cause: str, at: datetime
+) -> None:
+    """Tell the head end that a relay moved, in the words of contract section 5; a safety disconnect is a manual one."""
+    if relay is RelayState.CONNECTED:
+        end(database, meter_id, FOREIGN_DISCONNECT, at)
+    told = "manual" if cause == Cause.SAFETY else cause
+    data: dict[str, Any] = {"meter_id": meter_id, "account_id": account_id, "relay": relay.value, "cause": told}
+    if cause == Cause.SAFETY:
+        data["safety"] = True
+    records.add_event(database, "relay", at, data)
+
+
+def _take_back(database: sqlite3.Connection, gateway: Gateway, ruling: Ruling) -> None:
+    """Close a relay that came open late, unless the rules would have it open now or credit closes it anyway."""
+    account = ruling.account
+    if ruling.decision.action is Action.RECONNECT:
+        return
+    program, holiday = gateway.rulebook.programs[account.program]
+    if decide(replace(ruling.facts, relay=Relay.CONNECTED), program, holiday).action is Action.DISCONNECT:
+        return
+    want_late_reconnect(database, gateway, account.account_id)
+
+
+def want_late_reconnect(database: sqlite3.Connection, gateway: Gateway, account_id: str) -> None:
+    """Want a reconnect that takes a late disconnect back, unless an order is under way."""
+    account = customers.account(database, account_id)
+    assert account is not None
+    last = fleet.last_order(database, account.meter_id)
+    decision = records.last_decision(database, account_id)
+    if decision is None or (last is not None and last.state in ("wanted", "sent")):
+        return
+    why = "a disconnect of ours came late"
+    now = gateway.clock.now()
+    want(database, account, Action.RECONNECT, None, decision.decision_id, now, Asked(why, "gateway"), Cause.LATE)
