@@ -223,7 +223,7 @@ def _machine_time() -> datetime:
 def _kernel_is_synchronised(stepped: bool) -> bool:
     """What ``timedatectl`` calls "System clock synchronized". Not known counts as no.
 
-    The mark that systemd-timesyncd leaves outlives a clock that was set by hand: once ``stepped``, only the kernel counts.
+    The mark of systemd-timesyncd outlives a clock that was set by hand: once ``stepped``, the kernel alone counts.
     """
     timex = _Timex()
     try:

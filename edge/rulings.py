@@ -76,7 +76,7 @@ def want(
 ) -> int:
     """Journal a new order for an account's meter and tell the head end; its id.
 
-    ``asked``: why and by whom. What a person asks for within the rules is manual; ``cause`` says what is apart from them.
+    ``asked``: why and by whom. Within the rules that makes it manual; ``cause`` says what is apart from them.
     """
     if asked is not None and cause is Cause.CREDIT:
         cause = Cause.MANUAL
