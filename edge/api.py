@@ -11,41 +11,27 @@ import stat
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI, HTTPException, Request, Response
-from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST
-from pydantic import Field
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from edge import inventory, views
 from edge.api_commands import add_commands
-from edge.api_parts import Body, Identifier, caller, instant
+from edge.api_money import add_money
+from edge.api_parts import Body, caller
 from edge.api_restraints import add_restraints
-from edge.core.money import format_cents, parse_cents
 from edge.enrolment import enroll
 from edge.enrolment_file import EnrolmentError, read_rows
 from edge.explain import explain
 from edge.gateway import Gateway
 from edge.metrics import render
-from edge.payments import PaymentRequest, Receipt, take_payment
 from edge.store import books
 from protocols.link import LinkError
 
 MAX_BODY = 1_000_000
-
-
-class PaymentBody(Body):
-    """A payment; ``amount`` is a decimal string in dollars and cents."""
-
-    payment_id: Identifier
-    account_id: Identifier
-    amount: str
-    paid_at: str | None = None
-    channel: Annotated[str, Field(min_length=1, max_length=64)] = "field"
-    source: Annotated[str, Field(min_length=1, max_length=64)] = "customer"
 
 
 class EnrolmentBody(Body):
@@ -58,42 +44,12 @@ class EnrolmentBody(Body):
 def build_app(gateway: Gateway, version: str) -> FastAPI:
     """The application over one gateway."""
     app = FastAPI(title="ami-edge", version=version, docs_url=None, redoc_url=None)
-    _add_payments(app, gateway)
+    add_money(app, gateway)
     _add_readers(app, gateway)
     _add_field_work(app, gateway)
     add_restraints(app, gateway)
     add_commands(app, gateway)
     return app
-
-
-def _add_payments(app: FastAPI, gateway: Gateway) -> None:
-    @app.post("/v1/payments")
-    async def post_payment(body: PaymentBody, request: Request) -> JSONResponse:
-        """Post a payment; the same content again answers the same, other content under the same id is a conflict."""
-        try:
-            paid_at = None if body.paid_at is None else instant(body.paid_at, "paid_at")
-            amount_cents = parse_cents(body.amount)
-        except ValueError as problem:
-            raise HTTPException(422, f"payment {body.payment_id}: {problem}") from None
-        wanted = PaymentRequest(body.payment_id, body.account_id, amount_cents, paid_at, body.channel, body.source)
-        receipt = await take_payment(gateway, wanted, caller(request))
-        if receipt.status == "conflict":
-            raise HTTPException(409, receipt.reason)
-        if receipt.status == "refused":
-            raise HTTPException(404 if "there is no account" in receipt.reason else 422, receipt.reason)
-        return JSONResponse(receipt_view(receipt))
-
-
-def receipt_view(receipt: Receipt) -> dict[str, Any]:
-    """A receipt in the contract's words (section 3, ``pay``)."""
-    return {
-        "payment_id": receipt.payment_id,
-        "posted": True,
-        "duplicate": receipt.status == "duplicate",
-        "to_arrears": format_cents(receipt.to_arrears_cents),
-        "to_balance": format_cents(receipt.to_balance_cents),
-        "balance": format_cents(receipt.balance_cents),
-    }
 
 
 def _add_readers(app: FastAPI, gateway: Gateway) -> None:

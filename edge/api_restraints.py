@@ -1,6 +1,5 @@
 """The local API's part for what keeps accounts from being disconnected, and for what takes them out of the program."""
 
-import sqlite3
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -11,11 +10,10 @@ from pydantic import Field
 from edge import restraints
 from edge.api_parts import Body, Identifier, Words, caller, instant
 from edge.core.model import HoldKind, Protection
-from edge.core.money import format_cents, parse_cents
+from edge.core.money import format_cents
 from edge.gateway import Gateway
 from edge.inventory import hold_view, moratorium_view, time_text
 from edge.leaving import unenroll
-from edge.payments import return_payment
 from edge.refusals import NotThere, RequestRefused
 from edge.restraints import HoldRequest, MoratoriumRequest
 from edge.store import books
@@ -67,15 +65,6 @@ class MoratoriumEndBody(Body):
 class UnenrolmentBody(Body):
     """Why an account leaves the program."""
 
-    reason: Words = ""
-
-
-class ReturnedPaymentBody(Body):
-    """A payment that the bank took back; ``fee`` is a decimal string in dollars and cents."""
-
-    payment_id: Identifier
-    returned_at: str | None = None
-    fee: str = "0.00"
     reason: Words = ""
 
 
@@ -175,30 +164,6 @@ def _add_departures(app: FastAPI, gateway: Gateway) -> None:
         last_day = await unenroll(gateway, account_id, body.reason, caller(request))
         balance = await gateway.store.read(lambda database: books.balance_cents(database, account_id))
         return {"account_id": account_id, "last_day": last_day.isoformat(), "balance": format_cents(balance)}
-
-    @app.post("/v1/returned-payments")
-    async def post_returned_payment(body: ReturnedPaymentBody, request: Request) -> dict[str, Any]:
-        """Take a payment back, its fee too; a second return of the same payment changes nothing."""
-        returned_at = _instant(body.returned_at, "returned_at") or gateway.clock.now()
-        try:
-            fee_cents = parse_cents(body.fee)
-        except ValueError as problem:
-            raise HTTPException(422, f"payment {body.payment_id}: fee - {problem}") from None
-        before = await gateway.store.read(lambda database: books.is_returned(database, body.payment_id))
-        await return_payment(gateway, body.payment_id, returned_at, fee_cents, body.reason, caller(request))
-
-        def balance(database: sqlite3.Connection) -> tuple[str, int]:
-            paid = books.payment(database, body.payment_id)
-            assert paid is not None
-            return paid.account_id, books.balance_cents(database, paid.account_id)
-
-        account_id, cents = await gateway.store.read(balance)
-        return {
-            "payment_id": body.payment_id,
-            "account_id": account_id,
-            "duplicate": before,
-            "balance": format_cents(cents),
-        }
 
 
 def _instant(text: str | None, key: str) -> datetime | None:

@@ -14,6 +14,7 @@ from edge import __version__
 from edge import cli_context as context
 from edge.cli_commands import commands_app
 from edge.cli_context import COMMON, Common
+from edge.cli_money import money_app
 from edge.cli_restraints import restraints_app
 from edge.cli_whatif import whatif_app
 from edge.console import Failure, hoist_common_options, print_json, text_of
@@ -42,6 +43,7 @@ app.add_typer(meter_app, name="meter")
 app.add_typer(account_app, name="account")
 app.add_typer(whatif_app, name="whatif")
 app.add_typer(restraints_app)
+app.add_typer(money_app)
 meter_app.registered_commands += commands_app.registered_commands
 
 
@@ -237,32 +239,6 @@ def enroll(file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV with a
             print(f"refused: {refusal['reason']}")
     if answer["refused"]:
         raise Failure(1, f"{len(answer['refused'])} of the rows were refused; the others are enrolled")
-
-
-@app.command(epilog=COMMON)
-def pay(
-    account_id: Annotated[str, typer.Argument(metavar="ID")],
-    amount: Annotated[str, typer.Argument(help="Dollars and cents, such as 25.00.")],
-    payment_id: Annotated[str, typer.Option(help="The payment's own id: the same id again posts nothing.")],
-    channel: Annotated[str, typer.Option(help="Where it was taken.")] = "field",
-    source: Annotated[str, typer.Option(help="Whose money it is: customer, LIHEAP, ...")] = "customer",
-) -> None:
-    """Take a payment in the field; idempotent on the payment id."""
-    from edge.core.money import parse_cents
-
-    settings = context.settings()
-    try:
-        parse_cents(amount)
-    except ValueError as problem:
-        raise Failure(2, f"payment {payment_id}: {problem}") from None
-    body = {
-        "payment_id": payment_id,
-        "account_id": account_id,
-        "amount": amount,
-        "channel": channel,
-        "source": source,
-    }
-    context.print_one(context.ask_daemon(settings, "POST", "/v1/payments", body))
 
 
 @app.command(epilog=COMMON)

@@ -1,4 +1,4 @@
-"""The verbs for holds, protections, moratoriums, returned payments, and for leaving the program."""
+"""The verbs for holds, protections, moratoriums, and for leaving the program."""
 
 from typing import Annotated, Any, Literal
 
@@ -124,16 +124,6 @@ def unenroll(
 ) -> None:
     """Let an account leave the program; it is charged through today."""
     context.print_one(_ask(f"/v1/accounts/{account_id}/unenroll", {"reason": reason}))
-
-
-@restraints_app.command("return-payment", epilog=COMMON)
-def return_payment(
-    payment_id: Annotated[str, typer.Argument(metavar="PAYMENT_ID")],
-    reason: Annotated[str, typer.Option(help="What the bank said.")],
-    fee: Annotated[str, typer.Option(help="Dollars and cents that are charged at once.")] = "0.00",
-) -> None:
-    """Take back a payment that the bank did not honour; the customer has one business day from being told."""
-    context.print_one(_ask("/v1/returned-payments", {"payment_id": payment_id, "fee": fee, "reason": reason}))
 
 
 def _ask(path: str, body: dict[str, Any]) -> dict[str, Any]:

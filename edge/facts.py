@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from edge.core.model import Facts, Forecast, Observation, Relay
 from edge.core.programs import Program
 from edge.core.rating import DayUsage
-from edge.store import books, customers, fleet, records, restraints
+from edge.store import books, customers, fleet, records, restraints, returns
 from edge.store.books import ClosedDay
 from edge.store.customers import Account
 
@@ -64,12 +64,14 @@ def gather(
         relay = Relay.DISCONNECTED_OTHER  # whatever it is: another account's, and never this one's to close
     read = fleet.last_read(database, account.meter_id, accepted_only=True)
     closed = books.last_day(database, account.account_id)
-    returned = books.has_returned_payment(database, account.account_id)
+    returned = returns.has_returned_payment(database, account.account_id)
     told = records.notice_reached(database, account.account_id, "returned_payment", confirmed_only=False)
     told_at = told[1] if returned and told is not None else None
     paid = 0
     if change is not None and relay is Relay.DISCONNECTED:
         paid = books.payments_since(database, account.account_id, change.at)
+        if books.was_paid_before(database, account.account_id, change.at):
+            paid = max(paid, program.reconnect_payments_cents)  # it would have kept power on: nothing more is asked
     return Facts(
         now=around.now,
         zone=around.zone,

@@ -35,6 +35,8 @@ SUBJECTS = {
     "disconnected": "Your power was disconnected",
     "payment": "Payment received",
     "returned_payment": "Your payment was returned",
+    "adjustment": "A charge or credit on your prepaid account",
+    "refund": "Your prepaid account is closed",
     "reconnected": "Your power is back on",
     "moratorium_ended": "The ban on disconnections has ended",
 }

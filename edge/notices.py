@@ -10,6 +10,7 @@ from datetime import datetime
 
 from edge.core import notices as texts
 from edge.core.arrears import payment_reaching
+from edge.core.ledger import Settlement
 from edge.core.model import Facts, Relay
 from edge.core.programs import Program
 from edge.facts import Circumstances
@@ -190,6 +191,35 @@ def tell_returned(
     text = texts.payment_returned(paid.amount_cents, fee_cents, posted.balance_cents)
     key = f"returned-{paid.payment_id}"
     _tell(database, gateway, account, "returned_payment", text, key, posted.entry_id, around.now)
+
+
+def tell_adjustment(
+    database: sqlite3.Connection,
+    gateway: Gateway,
+    account: Account,
+    amount_cents: int,
+    reason: str,
+    posted: Posted,
+    around: Circumstances,
+) -> None:
+    """Tell of a charge (below zero) or a credit beside the tariff."""
+    text = texts.adjusted(amount_cents, reason, posted.balance_cents)
+    key = f"adjustment-{account.account_id}-{posted.entry_id}"
+    _tell(database, gateway, account, "adjustment", text, key, posted.entry_id, around.now)
+
+
+def tell_settled(
+    database: sqlite3.Connection,
+    gateway: Gateway,
+    account: Account,
+    settled: Settlement,
+    posted: Posted,
+    around: Circumstances,
+) -> None:
+    """Tell that the final bill is settled, with what is refunded or still owed."""
+    text = texts.refunded(settled.refunded_cents, settled.billed_cents)
+    key = f"refund-{account.account_id}-{posted.entry_id}"
+    _tell(database, gateway, account, "refund", text, key, posted.entry_id, around.now)
 
 
 def tell_disconnected(

@@ -1,26 +1,25 @@
 """Payments: taken from any interface, posted exactly once, answered only when durable."""
 
 import sqlite3
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
-from edge.core import ledger
 from edge.core.arrears import split_payment
 from edge.core.money import format_cents
+from edge.core.payments import Source, paid_when, source_of
 from edge.facts import Circumstances
 from edge.gateway import Gateway
-from edge.notices import tell_balance, tell_payment, tell_returned
-from edge.refusals import RequestRefused
-from edge.store import books, customers, records
+from edge.notices import tell_balance, tell_payment
+from edge.returned_payments import MOST_CENTS, payment_transaction, take_back
+from edge.store import books, customers, fleet, records, returns
 from edge.store.books import StoredPayment
-
-MOST_CENTS = 10_000_000_00  # one payment above this is a slipped decimal point
+from edge.store.customers import Account
 
 
 @dataclass(frozen=True, slots=True)
 class PaymentRequest:
-    """A payment as somebody reports it."""
+    """A payment as somebody reports it. ``channel`` and ``source`` empty, ``paid_at`` None: not told."""
 
     payment_id: str
     account_id: str
@@ -28,11 +27,15 @@ class PaymentRequest:
     paid_at: datetime | None
     channel: str
     source: str
+    usual_channel: str = "field"  # of whoever reports it, where no channel is told
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """The answer to a payment. ``conflict``: the id was used for another payment; it counts as refused."""
+    """The answer to a payment. ``conflict``: the id was used for another payment; it counts as refused.
+
+    ``reason``: why it was refused, or what is to be said of one that was posted.
+    """
 
     payment_id: str
     status: Literal["posted", "duplicate", "conflict", "refused"]
@@ -64,19 +67,50 @@ def post_payment(
     if request.amount_cents > MOST_CENTS:
         amount = format_cents(request.amount_cents)
         return _refuse(database, request, f"the amount {amount} is too large to be one payment", around.now, by)
+    return _post(database, gateway, request, account, around, by)
+
+
+def _post(
+    database: sqlite3.Connection,
+    gateway: Gateway,
+    request: PaymentRequest,
+    account: Account,
+    around: Circumstances,
+    by: str,
+) -> Receipt:
+    paid, remark = _payment_of(database, gateway, request, account, around)
+    transaction = payment_transaction(paid, around, remark)
+    posted = books.post(database, transaction, posted_at=around.now, received_at=paid.made_at, by=by)
+    paid = replace(paid, transaction_id=posted.transaction_id)
+    books.add_payment(database, paid)
+    if posted.before_cents < 0 and paid.made_at < around.now:
+        _tell_paid_before_the_cut(database, account, paid, around)
+    tell_payment(database, gateway, account, paid, posted, around)
+    tell_balance(database, gateway, account, posted, around)
+    if (returned := returns.awaited_payment(database, paid.payment_id)) is not None:
+        posted = take_back(database, gateway, paid, returned, around, by)
+        remark = "; ".join(filter(None, [remark, "the bank had returned it before it came: taken back at once"]))
+    gateway.rule(database, account.account_id, around)
+    parts = paid.to_arrears_cents, paid.to_balance_cents
+    return Receipt(request.payment_id, "posted", remark, *parts, posted.balance_cents)
+
+
+def _payment_of(
+    database: sqlite3.Connection,
+    gateway: Gateway,
+    request: PaymentRequest,
+    account: Account,
+    around: Circumstances,
+) -> tuple[StoredPayment, str]:
+    """A payment, split as the program says, and what is to be said of it: a source nobody knows, a wrong clock."""
     program, _ = gateway.rulebook.programs[account.program]
     balance = books.balance_cents(database, account.account_id)
     debt = books.arrears_cents(database, account.account_id)
-    to_arrears, to_balance = split_payment(request.amount_cents, balance, debt, program)
-    transaction = ledger.payment(
-        account_id=account.account_id,
-        day=around.now.astimezone(around.zone).date(),
-        payment_id=request.payment_id,
-        channel=request.channel,
-        to_arrears_cents=to_arrears,
-        to_balance_cents=to_balance,
-    )
-    posted = books.post(database, transaction, posted_at=around.now, received_at=around.now, by=by)
+    source = source_of(request.source)
+    unknown = "" if source else f"the source {request.source!r} is not known: counted as the customer's"
+    source = source or Source.CUSTOMER
+    made_at, wrong_clock = paid_when(request.paid_at, around.now)
+    to_arrears, to_balance = split_payment(request.amount_cents, balance, debt, program, source)
     paid = StoredPayment(
         request.payment_id,
         account.account_id,
@@ -84,16 +118,29 @@ def post_payment(
         to_arrears,
         to_balance,
         request.paid_at,
-        request.channel,
-        request.source,
+        request.channel or request.usual_channel,
+        source,
         around.now,
-        posted.transaction_id,
+        0,
+        made_at,
     )
-    books.add_payment(database, paid)
-    tell_payment(database, gateway, account, paid, posted, around)
-    tell_balance(database, gateway, account, posted, around)
-    gateway.rule(database, account.account_id, around)
-    return Receipt(request.payment_id, "posted", "", to_arrears, to_balance, posted.balance_cents)
+    return paid, "; ".join(filter(None, [unknown, wrong_clock]))
+
+
+def _tell_paid_before_the_cut(
+    database: sqlite3.Connection, account: Account, paid: StoredPayment, around: Circumstances
+) -> None:
+    """Tell the head end of a payment that an agent had taken before the disconnect and that came after it (R64)."""
+    change = fleet.relay_change(database, account.meter_id)
+    if change is None or change.relay != "disconnected" or change.cause != "credit" or paid.made_at > change.at:
+        return
+    data = {
+        "account_id": account.account_id,
+        "payment_id": paid.payment_id,
+        "paid_at": paid.made_at.isoformat(),
+        "disconnected_at": change.at.isoformat(),
+    }
+    records.add_event(database, "paid_before_disconnect", around.now, data)
 
 
 def _answer_again(database: sqlite3.Connection, earlier: StoredPayment, request: PaymentRequest) -> Receipt:
@@ -103,6 +150,8 @@ def _answer_again(database: sqlite3.Connection, earlier: StoredPayment, request:
             ("account_id", earlier.account_id, request.account_id),
             ("amount", earlier.amount_cents, request.amount_cents),
             ("paid_at", earlier.paid_at, request.paid_at),
+            ("channel", earlier.channel, request.channel or None),
+            ("source", earlier.source, (source_of(request.source) or Source.CUSTOMER) if request.source else None),
         )
         if before != now and None not in (before, now)
     ]
@@ -117,46 +166,3 @@ def _refuse(database: sqlite3.Connection, request: PaymentRequest, reason: str, 
     what = f"{request.payment_id} {request.account_id} {format_cents(request.amount_cents)}"
     records.add_rejected(database, by, what, f"payment {request.payment_id}: {reason}", now)
     return Receipt(request.payment_id, "refused", f"payment {request.payment_id}: {reason}")
-
-
-async def return_payment(
-    gateway: Gateway, payment_id: str, returned_at: datetime, fee_cents: int, reason: str, by: str
-) -> None:
-    """Take a payment back at once, its arrears part and the fee too, and tell the customer (domain-rules R5, R22).
-
-    A second return of the same payment changes nothing. Raises RequestRefused for a payment that was never posted.
-    """
-
-    def work(database: sqlite3.Connection) -> None:
-        paid = books.payment(database, payment_id)
-        if paid is None:
-            raise RequestRefused(f"payment {payment_id} was never posted, so it cannot be returned")
-        if fee_cents < 0:
-            raise RequestRefused(f"payment {payment_id}: the fee {format_cents(fee_cents)} is below zero")
-        if books.is_returned(database, payment_id):
-            return
-        around = gateway.circumstances()
-        account = customers.account(database, paid.account_id)
-        assert account is not None
-        today = around.now.astimezone(around.zone).date()
-        transaction = ledger.returned_payment(
-            of=ledger.payment(
-                account_id=paid.account_id,
-                day=today,
-                payment_id=payment_id,
-                channel=paid.channel,
-                to_arrears_cents=paid.to_arrears_cents,
-                to_balance_cents=paid.to_balance_cents,
-            ),
-            transaction_id=paid.transaction_id,
-            day=today,
-            fee_cents=fee_cents,
-            note=reason,
-        )
-        posted = books.post(database, transaction, posted_at=around.now, received_at=around.now, by=by)
-        books.add_returned_payment(database, payment_id, returned_at, fee_cents, reason, posted)
-        tell_returned(database, gateway, account, paid, fee_cents, posted, around)
-        tell_balance(database, gateway, account, posted, around)
-        gateway.rule(database, paid.account_id, around)
-
-    await gateway.record(work)

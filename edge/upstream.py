@@ -9,7 +9,7 @@ from edge.clock import pause
 from edge.core.model import HoldKind, Protection
 from edge.core.money import parse_cents
 from edge.gateway import Gateway
-from edge.payments import PaymentRequest, Receipt, post_payment, return_payment
+from edge.payments import PaymentRequest, Receipt, post_payment
 from edge.refusals import RequestRefused
 from edge.requests import confirm_notice, reject, take_weather
 from edge.restraints import (
@@ -20,6 +20,7 @@ from edge.restraints import (
     release_hold,
     set_protection,
 )
+from edge.returned_payments import return_payment
 from edge.store import records
 from edge.weather_feed import WeatherRejected, parse_document
 from protocols import messages
@@ -65,8 +66,9 @@ class HeadEnd:
         match message:
             case messages.Payment():
                 await self._take_payment(message)
-            case messages.ReturnedPayment(payment_id=payment_id, returned_at=at, fee=fee, reason=reason):
-                await return_payment(gateway, payment_id, at, parse_cents(fee), reason, BY)
+            case messages.ReturnedPayment(payment_id=payment_id, returned_at=at, reason=reason):
+                fee_cents = parse_cents(message.fee) if "fee" in message.model_fields_set else None
+                await return_payment(gateway, payment_id, at, fee_cents, reason, BY)
             case messages.Protected(account_id=account_id, kind=kind, protected=protected, at=at):
                 await set_protection(gateway, account_id, [Protection(kind)], protected, at or now, BY)
             case messages.Hold(hold_id=hold_id, account_id=account_id, kind=kind, starts_at=starts_at):
@@ -87,8 +89,9 @@ class HeadEnd:
             payment.account_id,
             parse_cents(payment.amount),
             payment.paid_at,
-            payment.channel or "head end",
-            payment.source or "customer",
+            payment.channel,
+            payment.source,
+            usual_channel=BY,
         )
         around = gateway.circumstances()
 

@@ -4,17 +4,26 @@ The share is a fraction of each customer payment, floored to the cent and capped
 seed 002, PSO: "30 % of each credit posted").
 """
 
+from edge.core.payments import Source
 from edge.core.programs import Program
 
 _MILLION = 1_000_000
 
 
-def split_payment(amount_cents: int, balance_cents: int, arrears_cents: int, program: Program) -> tuple[int, int]:
+def split_payment(
+    amount_cents: int,
+    balance_cents: int,
+    arrears_cents: int,
+    program: Program,
+    source: Source = Source.CUSTOMER,
+) -> tuple[int, int]:
     """Cents to arrears and cents to the balance; they sum to the amount.
 
     With ``arrears.first`` false the payment first lifts the balance to one cent above zero; the share is taken of the
-    rest only.
+    rest only. No share is taken of assistance: what keeps power on goes to power (domain-rules C10).
     """
+    if source is not Source.CUSTOMER:
+        return 0, amount_cents
     shared = amount_cents
     if not program.arrears_first:
         shared = max(0, amount_cents - max(0, 1 - balance_cents))

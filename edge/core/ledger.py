@@ -13,6 +13,8 @@ from datetime import date
 from hashlib import sha256
 from json import JSONEncoder
 
+from edge.core.payments import Source
+
 GENESIS_HASH = "0" * 64  # what stands before the first entry of the chain
 OPENING = "clearing:opening"
 
@@ -74,6 +76,11 @@ def cash(channel: str) -> str:
     return f"assets:cash:{re.sub(r'[^a-z0-9]+', '-', channel.lower()).strip('-') or 'unknown'}"
 
 
+def assistance(source: Source) -> str:
+    """The ledger account of money that others pay for customers: what the program or agency of a source hands over."""
+    return f"assets:assistance:{source.value.lower().replace('_', '-')}"
+
+
 def income(kind: str) -> str:
     """The ledger account that a kind of charge goes to: taxes are owed on, everything else is revenue."""
     return f"liabilities:{kind}" if kind.startswith("tax:") else f"revenue:{kind}"
@@ -91,16 +98,18 @@ def payment(
     channel: str,
     to_arrears_cents: int,
     to_balance_cents: int,
+    source: Source = Source.CUSTOMER,
     note: str = "",
 ) -> Transaction:
     """Money taken, split between old debt and balance as the program says (domain-rules R6); ref ``payment:<id>``.
 
-    Raises ValueError when a part is below zero or both are nothing.
+    A customer's money comes in by its channel; assistance stands on an account of its own, by whose it is. Raises
+    ValueError when a part is below zero or both are nothing.
     """
     if to_arrears_cents < 0 or to_balance_cents < 0 or to_arrears_cents + to_balance_cents == 0:
         raise ValueError(f"payment {payment_id}: the parts {to_arrears_cents} and {to_balance_cents} make no payment")
     postings = _postings(
-        (cash(channel), to_arrears_cents + to_balance_cents),
+        (cash(channel) if source is Source.CUSTOMER else assistance(source), to_arrears_cents + to_balance_cents),
         (arrears(account_id), -to_arrears_cents),
         (prepaid(account_id), -to_balance_cents),
     )
@@ -154,12 +163,90 @@ def opening(
 def adjustment(
     *, account_id: str, day: date, amount_cents: int, ref: str, note: str, against: str = "revenue:adjustments"
 ) -> Transaction:
-    """A change of the balance by ``amount_cents`` in the customer's sign: a credit given, or a charge if below zero.
-
-    Misc. charges such as a cut seal go this way, against ``revenue:<their name>`` (domain-rules R5).
-    """
+    """A change of the balance by ``amount_cents`` in the customer's sign: a credit given, or a charge if below zero."""
     postings = _postings((prepaid(account_id), -amount_cents), (against, amount_cents))
     return Transaction("adjustment", account_id, day, ref, postings, note=note)
+
+
+def miscellaneous_charge(
+    *, account_id: str, day: date, charge_id: str, name: str, amount_cents: int, note: str
+) -> Transaction:
+    """A charge such as a cut seal, applied at once, against ``revenue:<name>`` (domain-rules R5); ref ``misc:<id>``.
+
+    Raises ValueError when the amount is not above zero.
+    """
+    if amount_cents <= 0:
+        raise ValueError(f"charge {charge_id}: the amount {amount_cents} is not above zero")
+    postings = _postings((prepaid(account_id), amount_cents), (income(name), -amount_cents))
+    return Transaction("miscellaneous_charge", account_id, day, f"misc:{charge_id}", postings, note=note)
+
+
+def credit(
+    *,
+    account_id: str,
+    day: date,
+    credit_id: str,
+    amount_cents: int,
+    note: str,
+    name: str = "adjustments",
+    reverses: int | None = None,
+) -> Transaction:
+    """A credit given at once, of a charge's ``name`` where it takes one back (``reverses``); ref ``credit:<id>``.
+
+    Raises ValueError when the amount is not above zero.
+    """
+    if amount_cents <= 0:
+        raise ValueError(f"credit {credit_id}: the amount {amount_cents} is not above zero")
+    postings = _postings((prepaid(account_id), -amount_cents), (income(name), amount_cents))
+    return Transaction("credit", account_id, day, f"credit:{credit_id}", postings, note=note, reverses=reverses)
+
+
+def instalments(*, account_id: str, day: date, agreement_id: str, amount_cents: int, note: str) -> Transaction:
+    """What an under-estimate cost too little moves from the balance to the debt that payments pay off by their share.
+
+    Seed 003, 6.04; domain-rules R62: "underestimate -> instalments on request". Ref ``instalments:<id>``. Raises
+    ValueError when the amount is not above zero.
+    """
+    if amount_cents <= 0:
+        raise ValueError(f"agreement {agreement_id}: the amount {amount_cents} is not above zero")
+    postings = _postings((arrears(account_id), amount_cents), (prepaid(account_id), -amount_cents))
+    return Transaction("instalments", account_id, day, f"instalments:{agreement_id}", postings, note=note)
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What becomes of an account's money after its final bill, in cents.
+
+    ``to_arrears``: of the credit, what pays carried debt. ``refunded``: the rest of it. ``billed``: what the balance
+    and a deposit lack, which becomes debt that is billed outside the program.
+    """
+
+    balance_cents: int
+    deposit_cents: int
+    to_arrears_cents: int
+    refunded_cents: int
+    billed_cents: int
+
+
+def settlement_of(balance_cents: int, deposit_cents: int, arrears_cents: int) -> Settlement:
+    """How an account is settled on leaving: credit and deposit pay old debt first, the rest goes back (row 7)."""
+    credit_cents = balance_cents + deposit_cents
+    to_arrears = min(max(0, credit_cents), max(0, arrears_cents))
+    refunded = max(0, credit_cents) - to_arrears
+    return Settlement(balance_cents, deposit_cents, to_arrears, refunded, max(0, -credit_cents))
+
+
+def refund(
+    *, account_id: str, day: date, refund_id: str, channel: str, settlement: Settlement, note: str = ""
+) -> Transaction:
+    """The final bill settled: balance and deposit become nothing (domain-rules R9, row 6); ref ``refund:<id>``."""
+    postings = _postings(
+        (prepaid(account_id), settlement.balance_cents),
+        (deposits(account_id), settlement.deposit_cents),
+        (arrears(account_id), settlement.billed_cents - settlement.to_arrears_cents),
+        (cash(channel), -settlement.refunded_cents),
+    )
+    return Transaction("refund", account_id, day, f"refund:{refund_id}", postings, note=note)
 
 
 def reversal(*, of: Transaction, transaction_id: int, day: date, note: str) -> Transaction:

@@ -196,6 +196,19 @@ def payment_returned(amount_cents: int, fee_cents: int, balance_cents: int) -> s
     )
 
 
+def adjusted(amount_cents: int, reason: str, balance_cents: int) -> str:
+    """The notice of a charge (below zero) or a credit beside the tariff, which is applied at once (domain-rules R5)."""
+    what = "charge" if amount_cents < 0 else "credit"
+    return f"A {what} of {dollars(abs(amount_cents))} was posted: {reason}. Balance {dollars(balance_cents)}."
+
+
+def refunded(refunded_cents: int, billed_cents: int) -> str:
+    """The notice that the final bill is settled."""
+    if billed_cents:
+        return f"Your prepaid account is closed. {dollars(billed_cents)} is still owed and will be billed to you."
+    return f"Your prepaid account is closed. {dollars(refunded_cents)} is refunded to you."
+
+
 def disconnected(balance_cents: int, amount_to_reconnect_cents: int | None) -> str:
     """The notice that power was disconnected, with what brings it back (domain-rules R12)."""
     needed = ""

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from edge.core.ledger import GENESIS_HASH, Transaction, arrears, entry_hash, prepaid
+from edge.core.ledger import GENESIS_HASH, Transaction, arrears, deposits, entry_hash, prepaid
+from edge.core.payments import Source
 from edge.store.base import instant_of, instant_text
 
 
@@ -43,6 +44,11 @@ def balance_at(database: sqlite3.Connection, account_id: str, at: datetime) -> i
 def arrears_cents(database: sqlite3.Connection, account_id: str) -> int:
     """The customer's carried debt."""
     return _cents(database, arrears(account_id))
+
+
+def deposit_cents(database: sqlite3.Connection, account_id: str) -> int:
+    """The customer's deposit that was not applied."""
+    return -_cents(database, deposits(account_id))
 
 
 def post(
@@ -82,7 +88,7 @@ def post(
 
 @dataclass(frozen=True, slots=True)
 class StoredPayment:
-    """A payment that was posted, and how it was split."""
+    """A payment that was posted, and how it was split. ``paid_at``: as told; ``made_at``: when it counts as made."""
 
     payment_id: str
     account_id: str
@@ -91,24 +97,23 @@ class StoredPayment:
     to_balance_cents: int
     paid_at: datetime | None
     channel: str
-    source: str
+    source: Source
     received_at: datetime
     transaction_id: int
+    made_at: datetime
 
 
 _PAYMENT = (
     "SELECT payment_id, account_id, amount_cents, to_arrears_cents, to_balance_cents, paid_at, channel, source,"
-    " received_at, transaction_id FROM payment"
+    " received_at, transaction_id, made_at FROM payment"
 )
 
 
-def _payment(row: tuple[str, str, int, int, int, str | None, str, str, str, int]) -> StoredPayment:
-    payment_id, account_id, amount, to_arrears, to_balance, paid_at, channel, source, received_at, transaction_id = row
+def _payment(row: tuple[str, str, int, int, int, str | None, str, str, str, int, str]) -> StoredPayment:
+    key, account_id, amount, to_arrears, to_balance, paid_at, channel, source, received_at, posted, made_at = row
     paid = None if paid_at is None else instant_of(paid_at)
-    received = instant_of(received_at)
-    return StoredPayment(
-        payment_id, account_id, amount, to_arrears, to_balance, paid, channel, source, received, transaction_id
-    )
+    parts = (key, account_id, amount, to_arrears, to_balance)
+    return StoredPayment(*parts, paid, channel, Source(source), instant_of(received_at), posted, instant_of(made_at))
 
 
 def payment(database: sqlite3.Connection, payment_id: str) -> StoredPayment | None:
@@ -120,7 +125,7 @@ def payment(database: sqlite3.Connection, payment_id: str) -> StoredPayment | No
 def add_payment(database: sqlite3.Connection, paid: StoredPayment) -> None:
     """Record a payment beside its transaction. Raises sqlite3.IntegrityError when its id was used before."""
     database.execute(
-        "INSERT INTO payment VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO payment VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             paid.payment_id,
             paid.account_id,
@@ -128,6 +133,7 @@ def add_payment(database: sqlite3.Connection, paid: StoredPayment) -> None:
             paid.to_arrears_cents,
             paid.to_balance_cents,
             None if paid.paid_at is None else instant_text(paid.paid_at),
+            instant_text(paid.made_at),
             paid.channel,
             paid.source,
             instant_text(paid.received_at),
@@ -136,31 +142,22 @@ def add_payment(database: sqlite3.Connection, paid: StoredPayment) -> None:
     )
 
 
-def add_returned_payment(
-    database: sqlite3.Connection, payment_id: str, returned_at: datetime, fee_cents: int, reason: str, posted: Posted
-) -> None:
-    """Record that a payment was taken back. Raises sqlite3.IntegrityError when it was returned before."""
-    database.execute(
-        "INSERT INTO returned_payment SELECT payment_id, account_id, ?, ?, ?, ? FROM payment WHERE payment_id = ?",
-        (instant_text(returned_at), fee_cents, reason, posted.transaction_id, payment_id),
-    )
-
-
-def is_returned(database: sqlite3.Connection, payment_id: str) -> bool:
-    """Whether a payment was taken back."""
-    return database.execute("SELECT 1 FROM returned_payment WHERE payment_id = ?", (payment_id,)).fetchone() is not None
-
-
-def has_returned_payment(database: sqlite3.Connection, account_id: str) -> bool:
-    """Whether any payment of an account was taken back."""
-    row = database.execute("SELECT 1 FROM returned_payment WHERE account_id = ? LIMIT 1", (account_id,)).fetchone()
+def was_paid_before(database: sqlite3.Connection, account_id: str, at: datetime) -> bool:
+    """Whether a payment that arrived since an instant had been made by then, and was not returned."""
+    row = database.execute(
+        "SELECT 1 FROM payment p WHERE account_id = ?1 AND received_at >= ?2 AND paid_at IS NOT NULL AND made_at <= ?2"
+        " AND made_at < received_at"
+        " AND NOT EXISTS (SELECT 1 FROM returned_payment r WHERE r.payment_id = p.payment_id) LIMIT 1",
+        (account_id, instant_text(at)),
+    ).fetchone()
     return row is not None
 
 
 def payments_since(database: sqlite3.Connection, account_id: str, since: datetime) -> int:
-    """Sum of payments received since an instant, in cents."""
+    """Sum of payments received since an instant, in cents; one that was returned is no payment (domain-rules R22)."""
     row = database.execute(
-        "SELECT coalesce(sum(amount_cents), 0) FROM payment WHERE account_id = ? AND received_at >= ?",
+        "SELECT coalesce(sum(amount_cents), 0) FROM payment p WHERE account_id = ? AND received_at >= ?"
+        " AND NOT EXISTS (SELECT 1 FROM returned_payment r WHERE r.payment_id = p.payment_id)",
         (account_id, instant_text(since)),
     ).fetchone()
     return int(row[0])

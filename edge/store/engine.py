@@ -33,7 +33,8 @@ class Store:
         self._thread = ThreadPoolExecutor(1, "store") if threaded else None
         self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=512)
         self._database.executescript(
-            f"PRAGMA journal_mode=WAL; PRAGMA synchronous={'FULL' if durable else 'OFF'}; PRAGMA foreign_keys=ON;"
+            f"PRAGMA journal_mode=WAL; PRAGMA synchronous={'FULL' if durable else 'OFF'};"
+            " PRAGMA foreign_keys=ON; PRAGMA recursive_triggers=ON;"
             " PRAGMA busy_timeout=5000; PRAGMA cache_size=-16000; PRAGMA wal_autocheckpoint=2000;"
         )
         _create_or_check_schema(self._database, path)

@@ -83,7 +83,10 @@ CREATE INDEX meter_condition_meter ON meter_condition(meter_id, condition, condi
 CREATE TABLE ledger_entry (
     entry_id       INTEGER PRIMARY KEY,
     transaction_id INTEGER NOT NULL REFERENCES ledger_transaction DEFERRABLE INITIALLY DEFERRED,
-    ledger_account TEXT NOT NULL,
+    ledger_account TEXT NOT NULL CHECK (
+        ledger_account GLOB 'assets:?*' OR ledger_account GLOB 'liabilities:?*' OR ledger_account GLOB 'revenue:?*'
+        OR ledger_account GLOB 'clearing:?*'
+    ),
     amount_cents   INTEGER NOT NULL CHECK (amount_cents <> 0),
     balance_after  INTEGER NOT NULL,
     entry_hash     TEXT NOT NULL UNIQUE
@@ -93,17 +96,23 @@ CREATE INDEX ledger_entry_transaction ON ledger_entry(transaction_id);
 
 CREATE TABLE ledger_transaction (
     transaction_id INTEGER PRIMARY KEY,
-    kind           TEXT NOT NULL,
+    kind           TEXT NOT NULL CHECK (kind IN (
+        'opening', 'payment', 'charge', 'adjustment', 'reversal', 'returned_payment', 'deposit',
+        'miscellaneous_charge', 'credit', 'instalments', 'refund'
+    )),
     account_id     TEXT NOT NULL REFERENCES account,
-    day            TEXT NOT NULL,
+    day            TEXT NOT NULL CHECK (day IS date(day)),
     ref            TEXT NOT NULL UNIQUE,
     posted_at      TEXT NOT NULL,
     received_at    TEXT NOT NULL,
     posted_by      TEXT NOT NULL,
     note           TEXT NOT NULL,
     estimated      INTEGER NOT NULL CHECK (estimated IN (0, 1)),
-    reverses       INTEGER REFERENCES ledger_transaction
+    reverses       INTEGER REFERENCES ledger_transaction CHECK (reverses < transaction_id),
+    CHECK (kind NOT IN ('reversal', 'returned_payment') OR reverses IS NOT NULL)
 ) STRICT;
+CREATE UNIQUE INDEX ledger_transaction_undone_once ON ledger_transaction(reverses)
+WHERE kind IN ('reversal', 'returned_payment');
 CREATE INDEX ledger_transaction_account ON ledger_transaction(account_id, transaction_id);
 
 CREATE TABLE balance (
@@ -111,17 +120,21 @@ CREATE TABLE balance (
     cents          INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- paid_at: as it was told; made_at: when the payment counts as made. What is returned before it came waits.
 CREATE TABLE payment (
     payment_id       TEXT PRIMARY KEY,
     account_id       TEXT NOT NULL REFERENCES account,
     amount_cents     INTEGER NOT NULL CHECK (amount_cents > 0),
-    to_arrears_cents INTEGER NOT NULL,
-    to_balance_cents INTEGER NOT NULL,
+    to_arrears_cents INTEGER NOT NULL CHECK (to_arrears_cents >= 0),
+    to_balance_cents INTEGER NOT NULL CHECK (to_balance_cents >= 0),
     paid_at          TEXT,
+    made_at          TEXT NOT NULL,
     channel          TEXT NOT NULL,
-    source           TEXT NOT NULL,
+    source           TEXT NOT NULL CHECK (source IN ('customer', 'LIHEAP', 'third_party_tariff', 'third_party')),
     received_at      TEXT NOT NULL,
-    transaction_id   INTEGER NOT NULL REFERENCES ledger_transaction
+    transaction_id   INTEGER NOT NULL UNIQUE REFERENCES ledger_transaction,
+    CHECK (to_arrears_cents + to_balance_cents = amount_cents),
+    CHECK (made_at <= received_at)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX payment_account ON payment(account_id, received_at);
 
@@ -131,9 +144,64 @@ CREATE TABLE returned_payment (
     returned_at    TEXT NOT NULL,
     fee_cents      INTEGER NOT NULL CHECK (fee_cents >= 0),
     reason         TEXT NOT NULL,
-    transaction_id INTEGER NOT NULL REFERENCES ledger_transaction
+    transaction_id INTEGER NOT NULL UNIQUE REFERENCES ledger_transaction
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX returned_payment_account ON returned_payment(account_id);
+
+CREATE TABLE awaited_payment (
+    payment_id  TEXT PRIMARY KEY,
+    returned_at TEXT NOT NULL,
+    fee_cents   INTEGER NOT NULL CHECK (fee_cents >= 0),
+    reason      TEXT NOT NULL,
+    recorded_at TEXT NOT NULL,
+    by          TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Charges such as a cut seal, and credits; a credit may take back a charge, in parts too.
+CREATE TABLE miscellaneous (
+    item_id        TEXT PRIMARY KEY,
+    account_id     TEXT NOT NULL REFERENCES account,
+    nature         TEXT NOT NULL CHECK (nature IN ('charge', 'credit')),
+    name           TEXT NOT NULL CHECK (name NOT LIKE '%connect%'),
+    amount_cents   INTEGER NOT NULL CHECK (amount_cents > 0),
+    reverses       TEXT REFERENCES miscellaneous,
+    reason         TEXT NOT NULL CHECK (reason <> ''),
+    recorded_at    TEXT NOT NULL,
+    by             TEXT NOT NULL,
+    transaction_id INTEGER NOT NULL UNIQUE REFERENCES ledger_transaction,
+    CHECK (nature = 'credit' OR reverses IS NULL)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX miscellaneous_account ON miscellaneous(account_id, recorded_at);
+CREATE INDEX miscellaneous_reverses ON miscellaneous(reverses) WHERE reverses IS NOT NULL;
+
+CREATE TABLE instalment_agreement (
+    agreement_id   TEXT PRIMARY KEY,
+    account_id     TEXT NOT NULL REFERENCES account,
+    amount_cents   INTEGER NOT NULL CHECK (amount_cents > 0),
+    reason         TEXT NOT NULL CHECK (reason <> ''),
+    recorded_at    TEXT NOT NULL,
+    by             TEXT NOT NULL,
+    transaction_id INTEGER NOT NULL UNIQUE REFERENCES ledger_transaction
+) STRICT, WITHOUT ROWID;
+CREATE INDEX instalment_agreement_account ON instalment_agreement(account_id);
+
+-- The settlement of a final bill: credit and deposit to old debt, the rest refunded; what lacks is billed outside.
+CREATE TABLE refund (
+    refund_id        TEXT PRIMARY KEY,
+    account_id       TEXT NOT NULL REFERENCES account,
+    balance_cents    INTEGER NOT NULL,
+    deposit_cents    INTEGER NOT NULL CHECK (deposit_cents >= 0),
+    to_arrears_cents INTEGER NOT NULL CHECK (to_arrears_cents >= 0),
+    refunded_cents   INTEGER NOT NULL CHECK (refunded_cents >= 0),
+    billed_cents     INTEGER NOT NULL CHECK (billed_cents >= 0),
+    channel          TEXT NOT NULL,
+    recorded_at      TEXT NOT NULL,
+    by               TEXT NOT NULL,
+    transaction_id   INTEGER NOT NULL UNIQUE REFERENCES ledger_transaction,
+    CHECK (balance_cents + deposit_cents + billed_cents = to_arrears_cents + refunded_cents),
+    CHECK (billed_cents = 0 OR refunded_cents = 0)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX refund_account ON refund(account_id);
 
 CREATE TABLE day (
     account_id        TEXT NOT NULL REFERENCES account,
@@ -348,6 +416,35 @@ CREATE TRIGGER a_transaction_sums_to_zero BEFORE INSERT ON ledger_transaction
 WHEN (SELECT coalesce(sum(amount_cents), 0) FROM ledger_entry WHERE transaction_id = NEW.transaction_id) <> 0
 BEGIN SELECT RAISE(ABORT, 'the entries of a transaction must sum to zero'); END;
 
+CREATE TRIGGER a_charge_is_taken_back_once BEFORE INSERT ON miscellaneous WHEN NEW.reverses IS NOT NULL
+BEGIN
+    SELECT RAISE(ABORT, 'a credit takes back a charge of its own account, and no more than is left of it')
+    WHERE NEW.amount_cents > coalesce(
+        (SELECT c.amount_cents FROM miscellaneous c
+         WHERE c.item_id = NEW.reverses AND c.nature = 'charge' AND c.account_id = NEW.account_id), 0)
+        - (SELECT coalesce(sum(t.amount_cents), 0) FROM miscellaneous t WHERE t.reverses = NEW.reverses);
+END;
+
+-- INSERT OR REPLACE would delete a row without asking the triggers below.
+CREATE TRIGGER ledger_entry_no_replace BEFORE INSERT ON ledger_entry
+WHEN NEW.entry_id <= (SELECT max(entry_id) FROM ledger_entry)
+BEGIN SELECT RAISE(ABORT, 'ledger_entry is insert-only, its entries come in order'); END;
+CREATE TRIGGER ledger_transaction_no_replace BEFORE INSERT ON ledger_transaction
+WHEN EXISTS (SELECT 1 FROM ledger_transaction WHERE transaction_id = NEW.transaction_id OR ref = NEW.ref)
+BEGIN SELECT RAISE(ABORT, 'ledger_transaction is insert-only: the same fact is posted once'); END;
+CREATE TRIGGER payment_no_replace BEFORE INSERT ON payment
+WHEN EXISTS (SELECT 1 FROM payment WHERE payment_id = NEW.payment_id)
+BEGIN SELECT RAISE(ABORT, 'payment is insert-only'); END;
+CREATE TRIGGER returned_payment_no_replace BEFORE INSERT ON returned_payment
+WHEN EXISTS (SELECT 1 FROM returned_payment WHERE payment_id = NEW.payment_id)
+BEGIN SELECT RAISE(ABORT, 'returned_payment is insert-only'); END;
+CREATE TRIGGER day_no_replace BEFORE INSERT ON day
+WHEN EXISTS (SELECT 1 FROM day WHERE account_id = NEW.account_id AND day = NEW.day)
+BEGIN SELECT RAISE(ABORT, 'day is insert-only'); END;
+CREATE TRIGGER miscellaneous_no_replace BEFORE INSERT ON miscellaneous
+WHEN EXISTS (SELECT 1 FROM miscellaneous WHERE item_id = NEW.item_id)
+BEGIN SELECT RAISE(ABORT, 'miscellaneous is insert-only'); END;
+
 -- Insert-only: a correction is a new row.
 CREATE TRIGGER ledger_entry_no_update BEFORE UPDATE ON ledger_entry
 BEGIN SELECT RAISE(ABORT, 'ledger_entry is insert-only'); END;
@@ -365,6 +462,22 @@ CREATE TRIGGER returned_payment_no_update BEFORE UPDATE ON returned_payment
 BEGIN SELECT RAISE(ABORT, 'returned_payment is insert-only'); END;
 CREATE TRIGGER returned_payment_no_delete BEFORE DELETE ON returned_payment
 BEGIN SELECT RAISE(ABORT, 'returned_payment is insert-only'); END;
+CREATE TRIGGER awaited_payment_no_update BEFORE UPDATE ON awaited_payment
+BEGIN SELECT RAISE(ABORT, 'awaited_payment is insert-only'); END;
+CREATE TRIGGER awaited_payment_no_delete BEFORE DELETE ON awaited_payment
+BEGIN SELECT RAISE(ABORT, 'awaited_payment is insert-only'); END;
+CREATE TRIGGER miscellaneous_no_update BEFORE UPDATE ON miscellaneous
+BEGIN SELECT RAISE(ABORT, 'miscellaneous is insert-only'); END;
+CREATE TRIGGER miscellaneous_no_delete BEFORE DELETE ON miscellaneous
+BEGIN SELECT RAISE(ABORT, 'miscellaneous is insert-only'); END;
+CREATE TRIGGER instalment_agreement_no_update BEFORE UPDATE ON instalment_agreement
+BEGIN SELECT RAISE(ABORT, 'instalment_agreement is insert-only'); END;
+CREATE TRIGGER instalment_agreement_no_delete BEFORE DELETE ON instalment_agreement
+BEGIN SELECT RAISE(ABORT, 'instalment_agreement is insert-only'); END;
+CREATE TRIGGER refund_no_update BEFORE UPDATE ON refund
+BEGIN SELECT RAISE(ABORT, 'refund is insert-only'); END;
+CREATE TRIGGER refund_no_delete BEFORE DELETE ON refund
+BEGIN SELECT RAISE(ABORT, 'refund is insert-only'); END;
 CREATE TRIGGER day_no_update BEFORE UPDATE ON day
 BEGIN SELECT RAISE(ABORT, 'day is insert-only'); END;
 CREATE TRIGGER day_no_delete BEFORE DELETE ON day

@@ -1,0 +1,158 @@
+"""What is charged, credited, deferred and refunded beside the days: the rows behind those postings."""
+
+import sqlite3
+from dataclasses import dataclass
+from datetime import datetime
+
+from edge.core.ledger import Settlement, prepaid
+from edge.store.base import instant_of, instant_text
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A miscellaneous charge or a credit. ``reverses``: the charge that a credit takes back, in whole or in part."""
+
+    item_id: str
+    account_id: str
+    nature: str  # "charge" or "credit"
+    name: str
+    amount_cents: int
+    reverses: str | None
+    reason: str
+    recorded_at: datetime
+    by: str
+    transaction_id: int
+
+
+def item(database: sqlite3.Connection, item_id: str) -> Item | None:
+    """The charge or credit of an id, or None."""
+    row = database.execute("SELECT * FROM miscellaneous WHERE item_id = ?", (item_id,)).fetchone()
+    if row is None:
+        return None
+    key, account_id, nature, name, amount, reverses, reason, recorded_at, by, transaction_id = row
+    recorded = instant_of(recorded_at)
+    return Item(key, account_id, nature, name, amount, reverses, reason, recorded, by, transaction_id)
+
+
+def add_item(database: sqlite3.Connection, added: Item) -> None:
+    """Record a charge or a credit. Raises sqlite3.IntegrityError when its id was used, or too much is taken back."""
+    database.execute(
+        "INSERT INTO miscellaneous VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            added.item_id,
+            added.account_id,
+            added.nature,
+            added.name,
+            added.amount_cents,
+            added.reverses,
+            added.reason,
+            instant_text(added.recorded_at),
+            added.by,
+            added.transaction_id,
+        ),
+    )
+
+
+def taken_back_cents(database: sqlite3.Connection, charge_id: str) -> int:
+    """How much of a charge was taken back by credits, in cents."""
+    row = database.execute(
+        "SELECT coalesce(sum(amount_cents), 0) FROM miscellaneous WHERE reverses = ?", (charge_id,)
+    ).fetchone()
+    return int(row[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """An under-estimate that is paid in instalments: moved to the debt that later payments pay off by their share."""
+
+    agreement_id: str
+    account_id: str
+    amount_cents: int
+    reason: str
+
+
+def agreement(database: sqlite3.Connection, agreement_id: str) -> Agreement | None:
+    """The agreement of an id, or None."""
+    row = database.execute(
+        "SELECT agreement_id, account_id, amount_cents, reason FROM instalment_agreement WHERE agreement_id = ?",
+        (agreement_id,),
+    ).fetchone()
+    return Agreement(*row) if row else None
+
+
+def add_agreement(
+    database: sqlite3.Connection, agreed: Agreement, recorded_at: datetime, by: str, transaction_id: int
+) -> None:
+    """Record an agreement. Raises sqlite3.IntegrityError when its id was used before."""
+    database.execute(
+        "INSERT INTO instalment_agreement VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (
+            agreed.agreement_id,
+            agreed.account_id,
+            agreed.amount_cents,
+            agreed.reason,
+            instant_text(recorded_at),
+            by,
+            transaction_id,
+        ),
+    )
+
+
+def deferrable_cents(database: sqlite3.Connection, account_id: str) -> int:
+    """What corrections of estimated days have cost an account, and no agreement has deferred yet, in cents.
+
+    The corrections of one instant are one true-up, whose days may go both ways: what counts is what it costs in all.
+    """
+    row = database.execute(
+        "SELECT coalesce(sum(max(0, cost)), 0) FROM (SELECT sum(e.amount_cents) AS cost FROM ledger_transaction t"
+        " JOIN ledger_entry e USING (transaction_id) WHERE t.account_id = ?1 AND t.kind = 'adjustment'"
+        " AND t.note LIKE 'corrects %' AND e.ledger_account = ?2 GROUP BY t.posted_at)",
+        (account_id, prepaid(account_id)),
+    ).fetchone()
+    deferred = database.execute(
+        "SELECT coalesce(sum(amount_cents), 0) FROM instalment_agreement WHERE account_id = ?", (account_id,)
+    ).fetchone()
+    return max(0, int(row[0]) - int(deferred[0]))
+
+
+@dataclass(frozen=True, slots=True)
+class Refund:
+    """The settlement of a final bill, and the channel by which the rest went back."""
+
+    refund_id: str
+    account_id: str
+    settlement: Settlement
+    channel: str
+
+
+def refund(database: sqlite3.Connection, refund_id: str) -> Refund | None:
+    """The refund of an id, or None."""
+    row = database.execute(
+        "SELECT refund_id, account_id, balance_cents, deposit_cents, to_arrears_cents, refunded_cents, billed_cents,"
+        " channel FROM refund WHERE refund_id = ?",
+        (refund_id,),
+    ).fetchone()
+    return Refund(row[0], row[1], Settlement(*row[2:7]), row[7]) if row else None
+
+
+def add_refund(
+    database: sqlite3.Connection, refunded: Refund, recorded_at: datetime, by: str, transaction_id: int
+) -> None:
+    """Record a refund. Raises sqlite3.IntegrityError when its id was used before."""
+    settled = refunded.settlement
+    database.execute(
+        "INSERT INTO refund VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            refunded.refund_id,
+            refunded.account_id,
+            settled.balance_cents,
+            settled.deposit_cents,
+            settled.to_arrears_cents,
+            settled.refunded_cents,
+            settled.billed_cents,
+            refunded.channel,
+            instant_text(recorded_at),
+            by,
+            transaction_id,
+        ),
+    )

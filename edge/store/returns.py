@@ -1,0 +1,67 @@
+"""Payments that the bank took back, also those that were taken back before they came."""
+
+import sqlite3
+from dataclasses import dataclass
+from datetime import datetime
+
+from edge.store.base import instant_of, instant_text
+from edge.store.books import Posted
+
+
+@dataclass(frozen=True, slots=True)
+class ReturnedPayment:
+    """That a payment was taken back: when, for which fee, and what the bank said."""
+
+    returned_at: datetime
+    fee_cents: int
+    reason: str
+
+
+def add_returned_payment(
+    database: sqlite3.Connection, payment_id: str, returned: ReturnedPayment, posted: Posted
+) -> None:
+    """Record that a payment was taken back. Raises sqlite3.IntegrityError when it was returned before."""
+    database.execute(
+        "INSERT INTO returned_payment SELECT payment_id, account_id, ?, ?, ?, ? FROM payment WHERE payment_id = ?",
+        (
+            instant_text(returned.returned_at),
+            returned.fee_cents,
+            returned.reason,
+            posted.transaction_id,
+            payment_id,
+        ),
+    )
+
+
+def returned_payment(database: sqlite3.Connection, payment_id: str) -> ReturnedPayment | None:
+    """How a payment was taken back, or None."""
+    return _returned(database, "returned_payment", payment_id)
+
+
+def awaited_payment(database: sqlite3.Connection, payment_id: str) -> ReturnedPayment | None:
+    """The return that came before the payment of this id, or None; it stays on record after the payment has come."""
+    return _returned(database, "awaited_payment", payment_id)
+
+
+def _returned(database: sqlite3.Connection, table: str, payment_id: str) -> ReturnedPayment | None:
+    row = database.execute(
+        f"SELECT returned_at, fee_cents, reason FROM {table} WHERE payment_id = ?", (payment_id,)
+    ).fetchone()
+    return ReturnedPayment(instant_of(row[0]), row[1], row[2]) if row else None
+
+
+def await_payment(
+    database: sqlite3.Connection, payment_id: str, returned: ReturnedPayment, recorded_at: datetime, by: str
+) -> None:
+    """Keep the return of a payment that has not come yet."""
+    at, now = instant_text(returned.returned_at), instant_text(recorded_at)
+    database.execute(
+        "INSERT INTO awaited_payment VALUES (?, ?, ?, ?, ?, ?)",
+        (payment_id, at, returned.fee_cents, returned.reason, now, by),
+    )
+
+
+def has_returned_payment(database: sqlite3.Connection, account_id: str) -> bool:
+    """Whether any payment of an account was taken back."""
+    row = database.execute("SELECT 1 FROM returned_payment WHERE account_id = ? LIMIT 1", (account_id,)).fetchone()
+    return row is not None
