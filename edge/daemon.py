@@ -6,7 +6,7 @@ import os
 import socket
 import sqlite3
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 import structlog
@@ -26,7 +26,7 @@ from edge.store.engine import Store
 from edge.supervision import Supervision
 from edge.upstream import HeadEnd
 from edge.weather_files import WeatherFilesWatch
-from protocols.link import HeadEndLink, MeterLink
+from protocols.link import Concentrator, HeadEndLink, MeterLink
 from protocols.profile import Profile
 
 log = structlog.get_logger()
@@ -37,13 +37,17 @@ PROGRESS_WINDOW = timedelta(minutes=8)  # every loop that matters stirs at least
 
 @dataclass(frozen=True)
 class Ports:
-    """What joins a gateway to the world: time, memory, meters, the head end, and services of its own, if any."""
+    """What joins a gateway to the world: time, memory, meters, the head end, and services of its own, if any.
+
+    ``concentrators``: by line, where a line reads its meters together.
+    """
 
     clock: Clock
     store: Store
     links: Mapping[str, MeterLink]
     head_end: HeadEndLink
     services: Sequence[Callable[[Gateway], Awaitable[None]]] = ()
+    concentrators: Mapping[str, Concentrator] = field(default_factory=dict)
 
 
 async def run(settings: Settings, catalog: Catalog, ports: Ports, ready: Callable[[Gateway], None]) -> None:
@@ -53,11 +57,18 @@ async def run(settings: Settings, catalog: Catalog, ports: Ports, ready: Callabl
     operator = RelayOperator(gateway, confirmations(settings, catalog))
     saver = ReadSaver(gateway)
     pollers = [
-        LinePoller(gateway, meters, settings.site.polling.attempts, operator.answered, saver)
+        LinePoller(
+            gateway,
+            meters,
+            settings.site.polling.attempts,
+            operator.answered,
+            saver,
+            ports.concentrators.get(meters[0].line),
+        )
         for meters in by_line(polled_meters(settings, catalog, ports.links))
     ]
     head_end = HeadEnd(gateway, ports.head_end)
-    await _heartbeat(gateway)
+    await _heartbeat(gateway, {})
     async with asyncio.TaskGroup() as tasks:
         for poller in pollers:
             tasks.create_task(poller.run())
@@ -139,14 +150,16 @@ def _weather_files(settings: Settings) -> tuple[str | None, ...]:
 
 async def _keep_alive(gateway: Gateway) -> None:
     """Write down what the daemon knows of itself, and feed systemd's watchdog on progress."""
+    written: dict[str, str] = {}
     while True:
         await gateway.clock.wait(gateway.clock.now() + HEARTBEAT)
-        await _heartbeat(gateway)
+        await _heartbeat(gateway, written)
         if _all_progress(gateway):
             notify_systemd("WATCHDOG=1")
 
 
-async def _heartbeat(gateway: Gateway) -> None:
+async def _heartbeat(gateway: Gateway, written: dict[str, str]) -> None:
+    """Write the sign of life, and of the rest what is not ``written`` yet."""
     now = gateway.clock.now()
     around = gateway.circumstances()
     feed = gateway.payments_feed_seen_at
@@ -159,11 +172,14 @@ async def _heartbeat(gateway: Gateway) -> None:
         "forecast_fetched_at": forecast.fetched_at.isoformat() if forecast else "",
     }
 
+    news = {fact: value for fact, value in facts.items() if fact == "heartbeat" or written.get(fact) != value}
+
     def work(database: sqlite3.Connection) -> None:
-        records.set_state(database, facts, now)
+        records.set_state(database, news, now)
         note_circumstances(database, around, gateway.rulebook.digest)
 
     await gateway.store.write(work)
+    written.update(news)
 
 
 def _all_progress(gateway: Gateway) -> bool:

@@ -18,7 +18,7 @@ from edge.core import vee
 from edge.gateway import Gateway
 from edge.store import fleet, records
 from edge.store.fleet import StoredRead
-from protocols.link import LinkError, MeterLink, Readout, RelayState
+from protocols.link import Concentrator, LinkError, MeterLink, Readout, RelayState
 
 log = structlog.get_logger()
 
@@ -119,7 +119,10 @@ class ReadSaver:
 
 
 class LinePoller:
-    """Polls the meters of one line. ``answered`` is told of each meter that answers after silence."""
+    """Polls the meters of one line, one by one or, where the line has a concentrator, together.
+
+    ``answered`` is told of each meter that answers after silence.
+    """
 
     def __init__(
         self,
@@ -128,9 +131,11 @@ class LinePoller:
         attempts: int,
         answered: Callable[[str], None],
         saver: ReadSaver,
+        concentrator: Concentrator | None = None,
     ) -> None:
         self._gateway = gateway
         self._saver = saver
+        self._concentrator = concentrator
         self._meters = meters
         self._attempts = attempts
         self._answered = answered
@@ -140,23 +145,56 @@ class LinePoller:
     async def run(self) -> None:
         """Poll for as long as the daemon runs."""
         await self._remember()
+        clock = self._gateway.clock
         while True:
             await self.sweep()
+            swept = clock.now()
             following = min(meter.due for meter in self._meters if meter.due is not None)
-            await self._gateway.clock.wait(min(following, self._gateway.clock.now() + SIGN_OF_LIFE))
+            while swept <= (now := clock.now()) < following:
+                await clock.wait(min(following, now + SIGN_OF_LIFE))
+                self._show_life()
 
     async def sweep(self) -> None:
         """Ask every meter that is due, the living first, and save what came."""
         now = self._gateway.clock.now()
         due = [meter for meter in self._meters if meter.is_due(now)]
+        if self._concentrator is not None:
+            await self._poll_together(self._concentrator, due)
+        else:
+            await self._poll_in_turn(due)
+        await self._flush()
+        self._show_life()
+
+    def _show_life(self) -> None:
+        self._gateway.made_progress(f"polling {self._meters[0].line}")
+
+    async def _poll_in_turn(self, due: Sequence[PolledMeter]) -> None:
         flushed_at = _loop_time()
         for meter in sorted(due, key=lambda meter: meter.dead):
             await self._poll(meter)
             if len(self._batch.reads) >= FLUSH_AFTER or _loop_time() - flushed_at > FLUSH_EVERY_S:
                 await self._flush()
                 flushed_at = _loop_time()
-        await self._flush()
-        self._gateway.made_progress(f"polling {self._meters[0].line}")
+
+    async def _poll_together(self, concentrator: Concentrator, due: Sequence[PolledMeter]) -> None:
+        """Every meter is asked at once; those that were alive and did not answer are asked again, as on any line."""
+        waiting = list(due)
+        for attempt in range(1, self._attempts + 1):
+            if not waiting:
+                return
+            answers = await concentrator.read_many([meter.meter_id for meter in waiting])
+            now = self._gateway.clock.now()
+            unanswered: list[PolledMeter] = []
+            for meter, answer in zip(waiting, answers, strict=True):
+                if isinstance(answer, LinkError):
+                    if not meter.dead and attempt < self._attempts:
+                        unanswered.append(meter)
+                        continue
+                    self._miss(meter, str(answer), now)
+                else:
+                    self._take(meter, answer, now)
+                self._schedule(meter, now)
+            waiting = unanswered
 
     async def _remember(self) -> None:
         def stored(database: sqlite3.Connection) -> None:

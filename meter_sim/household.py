@@ -4,7 +4,8 @@ A load is a step function of time in whole watts, so that energy is a sum of int
 integer microseconds since 1970 (UTC).
 """
 
-import random
+import hashlib
+from itertools import accumulate
 from typing import Protocol
 
 SECOND_US = 1_000_000
@@ -76,27 +77,26 @@ class HouseholdLoad:
 
     def __init__(self, kind: str, seed: str) -> None:
         """``kind``: one of HOUSEHOLDS. Raises KeyError for another."""
-        self._shape = _SHAPES[kind]
+        first, second = _SHAPES[kind]
+        self._shape = [watts for watts in (*first, *second) for _ in range(STEPS_AN_HOUR)]
         self._seed = seed
-        self._days: dict[int, tuple[tuple[int, ...], int]] = {}
+        self._days: dict[int, tuple[list[int], list[int]]] = {}
 
-    def _day(self, day: int) -> tuple[tuple[int, ...], int]:
-        """The steps of a day in watts, and their sum."""
+    def _day(self, day: int) -> tuple[list[int], list[int]]:
+        """The steps of a day in watts, and at each step's start, and at the day's end, the sum of those before."""
         known = self._days.get(day)
         if known is not None:
             return known
-        chance = random.Random(f"{self._seed}/{day}")
+        drawn = hashlib.blake2b(f"{self._seed}/{day}".encode(), digest_size=len(self._shape) + 1).digest()
         season = _SEASON[day * 4 % _YEAR_DAYS_X4 * 12 // _YEAR_DAYS_X4]
-        at_home = chance.randrange(70, 131)
-        hourly = (hour_watts for half in self._shape for hour_watts in half)
-        steps = tuple(
-            watts * season * at_home * chance.randrange(60, 141) // 1_000_000
-            for watts in hourly
-            for _ in range(STEPS_AN_HOUR)
-        )
+        day_percent = season * (70 + drawn[-1] * 61 // 256)
+        steps = [
+            watts * day_percent * (60 + byte * 81 // 256) // 1_000_000
+            for watts, byte in zip(self._shape, drawn, strict=False)
+        ]
         if len(self._days) >= 8:
             self._days.clear()
-        self._days[day] = (steps, sum(steps))
+        self._days[day] = (steps, list(accumulate(steps, initial=0)))
         return self._days[day]
 
     def watts(self, at_us: int) -> int:
@@ -109,16 +109,16 @@ class HouseholdLoad:
         return (at_us // STEP_US + 1) * STEP_US
 
     def energy(self, start_us: int, end_us: int) -> int:
-        """Energy drawn in [start, end), in watt-microseconds; whole days at once."""
-        total = 0
-        at = start_us
-        while at < end_us:
-            day, within = divmod(at - CENTRAL_STANDARD_US, DAY_US)
-            if within == 0 and end_us - at >= DAY_US:
-                total += self._day(day)[1] * STEP_US
-                at += DAY_US
-                continue
-            until = min(end_us, self.next_change_us(at))
-            total += self._day(day)[0][within // STEP_US] * (until - at)
-            at = until
-        return total
+        """Energy drawn in [start, end), in watt-microseconds."""
+        if end_us <= start_us:
+            return 0
+        first, since = divmod(start_us - CENTRAL_STANDARD_US, DAY_US)
+        last, until = divmod(end_us - CENTRAL_STANDARD_US, DAY_US)
+        whole = sum(self._day(day)[1][-1] for day in range(first, last)) * STEP_US
+        return whole + self._since_midnight(last, until) - self._since_midnight(first, since)
+
+    def _since_midnight(self, day: int, within_us: int) -> int:
+        """Energy drawn on a day until so long after its midnight."""
+        steps, sums = self._day(day)
+        step, rest_us = divmod(within_us, STEP_US)
+        return sums[step] * STEP_US + steps[step] * rest_us

@@ -1,12 +1,12 @@
 """Meters without a wire: links that ask simulated meters directly, and lose, delay and garble answers as lines do."""
 
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from meter_sim.meter import SimulatedMeter
-from protocols.link import LinkTimeout, Readout, RelayState, SwitchAction
+from protocols.link import LinkError, LinkTimeout, Readout, RelayState, SwitchAction
 
 Now = Callable[[], datetime]
 Pause = Callable[[float], Awaitable[None]]
@@ -43,15 +43,20 @@ class InProcessMeter:
         """Ask for register, power and relay once. Raises LinkTimeout."""
         self.asked += 1
         await self._answer()
-        values = self.meter.values(self._now())
+        return self._readout(self._now())
+
+    def read_at(self, at: datetime) -> Readout | LinkError:
+        """What comes of asking once when all of the line are asked together, at ``at``."""
+        self.asked += 1
+        if self.silenced or self._happens(self._noise.lost):
+            return self._timeout()
+        return self._readout(at)
+
+    def _readout(self, at: datetime) -> Readout:
+        meter = self.meter
+        meter.advance(at)
         return Readout(
-            energy_import_wh=self._register(values.energy_import_wh),
-            relay=values.relay,
-            power_w=values.power_w,
-            voltage_mv=values.voltage_mv,
-            current_ma=values.current_ma,
-            frequency_mhz=values.frequency_mhz,
-            serial=values.serial or None,
+            self._register(meter.energy_import_wh), meter.relay, meter.power_w(), serial=meter.serial or None
         )
 
     def _register(self, energy_wh: int) -> int:
@@ -92,4 +97,22 @@ class InProcessMeter:
 
     async def _silence(self) -> None:
         await self._pause(TIMEOUT_S)
-        raise LinkTimeout(f"{self.meter.meter_id}: no answer within {TIMEOUT_S:.0f} s")
+        raise self._timeout()
+
+    def _timeout(self) -> LinkTimeout:
+        return LinkTimeout(f"{self.meter.meter_id}: no answer within {TIMEOUT_S:.0f} s")
+
+
+class InProcessConcentrator:
+    """A line that asks its meters together and has all their answers, and the time-outs, after one time-out."""
+
+    def __init__(self, links: Mapping[str, InProcessMeter], now: Now, pause: Pause) -> None:
+        self._links = links
+        self._now = now
+        self._pause = pause
+
+    async def read_many(self, meter_ids: Sequence[str]) -> list[Readout | LinkError]:
+        """Ask these meters once."""
+        await self._pause(TIMEOUT_S)
+        now = self._now()
+        return [self._links[meter_id].read_at(now) for meter_id in meter_ids]

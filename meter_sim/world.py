@@ -30,7 +30,7 @@ from edge.weather_feed import parse_document
 from meter_sim.customers import HABITS, Clerk, Customer
 from meter_sim.events import Recorder
 from meter_sim.household import HouseholdLoad
-from meter_sim.inprocess import InProcessMeter
+from meter_sim.inprocess import InProcessConcentrator, InProcessMeter
 from meter_sim.meter import Cause, SimulatedMeter
 from meter_sim.misfortune import MIXES, Misfortune
 from meter_sim.utility import InProcessHeadEnd, WeatherService
@@ -150,7 +150,11 @@ class _Host:
         """Start the daemon; returns when it is ready. ``fell`` learns of its end, if nobody killed it."""
         ready: asyncio.Future[Gateway] = asyncio.get_running_loop().create_future()
         self._store = Store(self._database, threaded=False, durable=False)
-        ports = Ports(self._clock, self._store, links, head_end)
+        lines = {f"line-{line + 1}" for line in range((len(links) - 1) // METERS_A_LINE + 1)}
+        concentrator = InProcessConcentrator(links, self._clock.now, pause)
+        ports = Ports(
+            self._clock, self._store, links, head_end, concentrators=dict.fromkeys(sorted(lines), concentrator)
+        )
         self._daemon = asyncio.ensure_future(run(self._settings, self._catalog, ports, ready.set_result))
         self._daemon.add_done_callback(self._look)
         either: list[asyncio.Future[Any]] = [ready, self.fell]

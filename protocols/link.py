@@ -5,7 +5,7 @@ only the daemon knows whether a second command could do harm (``meter-protocols`
 never means that the relay did not move: read it back.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -81,6 +81,14 @@ class MeterLink(Protocol):
         ``expires_in_s``: seconds after which the command must not be sent any more and, where the transport can
         say so, must not be delivered any more. Raises LinkTimeout without sending when the line is not free in time.
         """
+        ...
+
+
+class Concentrator(Protocol):
+    """A line that reads its meters together, as a data concentrator does: one exchange, an answer a meter."""
+
+    async def read_many(self, meter_ids: Sequence[str]) -> Sequence[Readout | LinkError]:
+        """Ask these meters once for register, power and relay; an answer each, in their order, or why there is none."""
         ...
 
 
