@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
@@ -14,7 +14,7 @@ from edge.clock import pause
 from edge.core import vee
 from edge.gateway import Gateway
 from edge.readings import DEAD_PROBE_MAX, LinePoller, PolledMeter, ReadSaver
-from protocols.link import LinkTimeout, Readout, RelayState
+from protocols.link import LinkError, LinkTimeout, Readout, RelayState
 
 START = datetime(2026, 10, 14, 14, 0, tzinfo=UTC)
 
@@ -141,3 +141,36 @@ async def test_what_lines_save_at_the_same_time_shares_a_transaction(line: Line)
     await asyncio.gather(*(poller.sweep() for poller in lines))
     assert line.store.writes == 2  # the first alone, the other four together
     assert all(meter.last is not None for meter in line.meters)
+
+
+class Concentrator:
+    """Asks the meters of a line together; ``lost``: by meter, how many answers get lost."""
+
+    def __init__(self, line: Line, lost: dict[str, int]) -> None:
+        self.line = line
+        self.lost = lost
+        self.asked: list[list[str]] = []
+
+    async def read_many(self, meter_ids: Sequence[str]) -> list[Readout | LinkError]:
+        self.asked.append(list(meter_ids))
+        self.line.clock.time += timedelta(milliseconds=30)
+        answers: list[Readout | LinkError] = []
+        for meter_id in meter_ids:
+            self.lost[meter_id] = self.lost.get(meter_id, 0) - 1
+            answers.append(LinkTimeout("lost") if self.lost[meter_id] >= 0 else Readout(1_000, RelayState.UNKNOWN, 500))
+        return answers
+
+
+async def test_meters_behind_a_concentrator_are_asked_together_and_the_living_again(line: Line) -> None:
+    together = Concentrator(line, {"M-1": 1, "M-3": 5})
+    poller = LinePoller(line.gateway, line.meters, 2, lambda meter_id: None, ReadSaver(line.gateway), together)
+
+    await poller.sweep()
+
+    assert together.asked == [["M-0", "M-1", "M-2", "M-3", "M-4"], ["M-1", "M-3"]]
+    assert [meter.meter_id for meter in line.meters if meter.dead] == ["M-3"]
+    assert line.store.writes == 1
+    assert line.dues() == {START + timedelta(seconds=10)}
+    line.clock.time = START + timedelta(seconds=10)
+    await poller.sweep()
+    assert together.asked[2:] == [["M-0", "M-1", "M-2", "M-3", "M-4"]]  # the dead one is not asked twice
