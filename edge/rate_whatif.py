@@ -17,7 +17,9 @@ from edge.core.money import format_cents, parse_cents
 from edge.core.rating import DayUsage, Tariff
 from edge.core.vee import DayRecord, Quality
 
-_KWH = re.compile(r"(\d{1,9})(?:\.(\d{1,12}))?")
+_KWH = re.compile(r"(?=\.?\d)(\d{0,9})(?:\.(\d{1,12}))?")
+_NANO = 1_000_000_000  # of a Wh: the last of the decimals that a use in kWh may have
+_YEARS = range(1900, 2200)  # others are slips of the pen
 
 
 class UsageError(Exception):
@@ -68,11 +70,20 @@ def _rows(path: Path, forms: Sequence[tuple[str, ...]]) -> tuple[tuple[str, ...]
 
 def parse_wh(text: str) -> int:
     """Wh of a decimal text in kWh, half up where it has more than three decimals. Raises ValueError."""
+    return _to_wh(_parse_nano_wh(text))
+
+
+def _parse_nano_wh(text: str) -> int:
+    """The 10^-9 Wh of a decimal text in kWh, exactly. Raises ValueError."""
     match = _KWH.fullmatch(text)
     if match is None:
         raise ValueError(f"{text!r} is not a use in kWh such as 31.25")
-    fraction = (match[2] or "").ljust(4, "0")
-    return int(match[1] + fraction[:3]) + (fraction[3] >= "5")
+    return int((match[1] or "0") + (match[2] or "").ljust(12, "0"))
+
+
+def _to_wh(nano_wh: int) -> int:
+    """Wh, half up."""
+    return (2 * nano_wh + _NANO) // (2 * _NANO)
 
 
 def format_kwh(energy_wh: int) -> str:
@@ -85,7 +96,10 @@ def parse_day(text: str) -> date:
     try:
         if len(text) != 10:
             raise ValueError
-        return date.fromisoformat(text)
+        day = date.fromisoformat(text)
+        if day.year not in _YEARS:
+            raise ValueError
+        return day
     except ValueError:
         raise ValueError(f"{text!r} is not a day such as 2026-01-31") from None
 
@@ -94,13 +108,15 @@ def _instant(text: str, zone: tzinfo) -> datetime:
     """An instant; one without offset is the wall clock's in the territory."""
     try:
         found = datetime.fromisoformat(text)
+        if found.year not in _YEARS:
+            raise ValueError
     except ValueError:
         raise ValueError(f"{text!r} is not a time such as 2026-01-31T14:00:00-06:00") from None
     return found if found.tzinfo is not None else found.replace(tzinfo=zone)
 
 
 def _intervals(rows: Sequence[_Row], zone: tzinfo) -> dict[date, tuple[str, list[tuple[datetime, int]]]]:
-    """The first row's place and the intervals (start in UTC, Wh) of each civil day.
+    """The first row's place and the intervals (start in UTC, 10^-9 Wh) of each civil day.
 
     A wall-clock time without offset that comes twice is, the second time, the later.
     """
@@ -117,7 +133,7 @@ def _intervals(rows: Sequence[_Row], zone: tzinfo) -> dict[date, tuple[str, list
                 raise ValueError(f"the interval {row.cells['start']} comes twice")
             seen.add(instant)
             day = instant.astimezone(zone).date()
-            found.setdefault(day, (row.where, []))[1].append((instant, parse_wh(row.cells["kwh"])))
+            found.setdefault(day, (row.where, []))[1].append((instant, _parse_nano_wh(row.cells["kwh"])))
         except ValueError as problem:
             faults.append(f"{row.where}: {problem}")
     if faults:
@@ -171,8 +187,12 @@ def _whole_day(tariff: Tariff, day: date, energy_wh: int) -> DayUsage:
 
 
 def _day_of_intervals(tariff: Tariff, day: date, intervals: Sequence[tuple[datetime, int]], zone: tzinfo) -> DayUsage:
-    periods = rating.by_period(tariff, day, intervals, zone)
-    return DayUsage(day, sum(energy_wh for _, energy_wh in intervals), periods)
+    """Intervals are added up exactly; what is rounded to the Wh is the day, or by time of use each of its periods."""
+    exact = rating.by_period(tariff, day, intervals, zone)
+    if not exact:
+        return DayUsage(day, _to_wh(sum(nano_wh for _, nano_wh in intervals)))
+    periods = tuple((period, _to_wh(nano_wh)) for period, nano_wh in exact)
+    return DayUsage(day, sum(energy_wh for _, energy_wh in periods), periods)
 
 
 def rate(tariff: Tariff, usage_file: Path, zone: tzinfo) -> dict[str, Any]:

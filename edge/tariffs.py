@@ -17,6 +17,7 @@ from edge.core.tariffs import HOLIDAYS, DayType, Rounding, Tariff
 from edge.settings import ConfigError, fault_sentence, read_toml
 
 _DECIMAL = re.compile(r"(-?)(\d{1,9})(?:\.(\d{1,9}))?")
+_DAYS_IN_MONTH = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)  # of every year, so that 29 February is no day here
 _CALENDAR_DAY = re.compile(r"(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])")
 
 
@@ -43,7 +44,7 @@ def _scaled(value: object, decimals: int, example: str) -> int:
 
 def _month_day(value: object) -> tuple[int, int]:
     match = _CALENDAR_DAY.fullmatch(value) if isinstance(value, str) else None
-    if match is None or value == "02-29":
+    if match is None or int(match[2]) > _DAYS_IN_MONTH[int(match[1]) - 1]:
         raise ValueError(f'{value!r} is not a month and day such as "06-01"')
     return int(match[1]), int(match[2])
 

@@ -9,11 +9,12 @@ How a bill is made up, here and nowhere else:
 - Each line is computed exactly and rounded once, half up to the cent (half a cent goes away from zero).
 - Where a new version of the tariff begins inside a month, the days before and after are two parts, each a bill of its
   own with its own proportion, lines and taxes; the month's bill is their sum. A season or a rider that changes
-  inside a part makes no further part: each day counts at its own prices, tier limits in proportion to the days of the
-  season, and the line is rounded once.
+  inside a part makes no further part: each day counts at its own prices, tier limits in proportion to the part's days
+  of the season on the use of all of them, and the line is rounded once.
 - The minimum is compared with energy and customer charge; what lacks is a line of its own. Fuel, riders and unmetered
   charges come on top.
-- Each tax is its percentage of the part's lines before taxes, as they are printed (in cents), rounded as it says.
+- Each tax is its percentage of the part's lines before taxes, as they are printed (in cents), rounded as it says; of a
+  credit, down is away from zero and up toward it.
 
 A bill to date is therefore the final bill of a customer who leaves that evening; the last day's charge makes the sum
 of the days equal the bill to the cent, because it is the difference. A kind, or with tiers and minimum even a whole
@@ -274,16 +275,9 @@ def _part(uses: Sequence[_Use], month_days: int) -> dict[str, int]:
     per_micro = _WH_PER_KWH * month_days
     per_cent = _MICRO_PER_CENT * per_micro
     days = sum([use.days for use in uses])
-    base: dict[str, int] = {}
+    base = _energy(uses, month_days)
     more: dict[str, int] = {}
     for use in uses:
-        season = use.piece.season
-        if season.periods:
-            for name, price in season.periods:
-                kind = f"energy:{name}"
-                base[kind] = base.get(kind, 0) + price * use.by_period.get(name, 0) * month_days
-        else:
-            base["energy"] = base.get("energy", 0) + _tiered(season.tiers, use.energy_wh, use.days, month_days)
         for kind, price in use.piece.riders:
             more[kind] = more.get(kind, 0) + price * use.energy_wh * month_days
     if version.customer_charge_micro:
@@ -301,6 +295,24 @@ def _part(uses: Sequence[_Use], month_days: int) -> dict[str, int]:
         for tax in version.taxes:
             cents[f"tax:{tax.name}"] = _tax(tax, before_taxes)
     return cents
+
+
+def _energy(uses: Sequence[_Use], month_days: int) -> dict[str, int]:
+    """The energy lines of one part; the tiers of a season are on all its use, also where a rider changed between."""
+    found: dict[str, int] = {}
+    tiered: dict[tuple[int, int], tuple[tuple[Tier, ...], int, int]] = {}  # by the day on which the season begins
+    for use in uses:
+        season = use.piece.season
+        if season.periods:
+            for name, price in season.periods:
+                kind = f"energy:{name}"
+                found[kind] = found.get(kind, 0) + price * use.by_period.get(name, 0) * month_days
+        else:
+            _, energy_wh, days = tiered.get(season.begins, ((), 0, 0))
+            tiered[season.begins] = season.tiers, energy_wh + use.energy_wh, days + use.days
+    for tiers, energy_wh, days in tiered.values():
+        found["energy"] = found.get("energy", 0) + _tiered(tiers, energy_wh, days, month_days)
+    return found
 
 
 def _tiered(tiers: tuple[Tier, ...], energy_wh: int, days: int, month_days: int) -> int:

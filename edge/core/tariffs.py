@@ -199,32 +199,45 @@ class PeriodSpan:
     period: str
 
 
+@lru_cache(maxsize=1024)
 def period_spans(tariff: Tariff, day: date, zone: tzinfo) -> tuple[PeriodSpan, ...]:
     """The spans of a civil day, without gap, in order; they cover 23 or 25 hours where the clocks change.
 
-    Bounds are wall-clock times: one that the clocks skip lies at the change, one that comes twice counts the first
-    time. Raises ValueError for a day before the tariff's first version.
+    An instant belongs to the hours that the wall clock then shows: of hours that the clocks skip nothing is left, those
+    that come twice count twice. Raises ValueError for a day before the tariff's first version.
     """
     version = tariff.version(day)
     season = version.season(day)
     kind = version.day_type(day)
     bands = [band for band in season.bands if kind in band.days]
-    cuts = sorted({0, 1440} | {minute for band in bands for minute in (band.start_minute, band.end_minute)})
+    minutes = {0, 1440} | {minute for band in bands for minute in (band.start_minute, band.end_minute)}
     spans: list[PeriodSpan] = []
-    for start_minute, end_minute in pairwise(cuts):
-        period = season.otherwise
-        for band in bands:
-            if band.start_minute <= start_minute < band.end_minute:
-                period = band.period
-        start, end = _instant(day, start_minute, zone), _instant(day, end_minute, zone)
+    for start, end in pairwise(_cuts(day, minutes, zone)):
+        wall = start.astimezone(zone)
+        minute = wall.hour * 60 + wall.minute
+        found = [band.period for band in bands if band.start_minute <= minute < band.end_minute]
+        period = found[0] if found else season.otherwise
         if spans and spans[-1].period == period:
             spans[-1] = PeriodSpan(spans[-1].start, end, period)
-        elif start < end:
+        else:
             spans.append(PeriodSpan(start, end, period))
     return tuple(spans)
 
 
-def _instant(day: date, minute: int, zone: tzinfo) -> datetime:
+def _cuts(day: date, minutes: set[int], zone: tzinfo) -> list[datetime]:
+    """The instants at which the wall clock shows one of some minutes of a day, or is put forward or back, in order."""
+    start, end = _instant(day, 0, zone), _instant(day, 1440, zone)
+    if end - start == timedelta(days=1):
+        return [_instant(day, minute, zone) for minute in sorted(minutes)]
+    instants = [_instant(day, minute, zone, fold) for minute in minutes for fold in (0, 1)]
+    whole = range((end - start) // timedelta(minutes=1))
+    offsets = [(start + timedelta(minutes=minute)).astimezone(zone).utcoffset() for minute in whole]
+    change = next((minute for minute in whole if offsets[minute] != offsets[0]), 0)
+    instants.append(start + timedelta(minutes=change))
+    return sorted({instant for instant in instants if start <= instant <= end})
+
+
+def _instant(day: date, minute: int, zone: tzinfo, fold: int = 0) -> datetime:
     days, minute = divmod(minute, 1440)
-    wall = time(minute // 60, minute % 60)
+    wall = time(minute // 60, minute % 60, fold=fold)
     return datetime.combine(day + timedelta(days=days), wall, zone).astimezone(UTC)

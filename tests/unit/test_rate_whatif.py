@@ -60,6 +60,12 @@ def test_rate_by_interval_with_and_without_offset_on_the_longest_day(tmp_path: P
         ("day,kwh\n", "use.csv: there are no rows below the heading"),
         ("day,kwh\n2026-01-01,1\n\n2026-02-30,1\n", "use.csv: line 4: '2026-02-30' is not a day such as 2026-01-31"),
         ("day,kwh\n2026-01-01,-1\n", "use.csv: line 2: '-1' is not a use in kWh such as 31.25"),
+        ("day,kwh\n9999-12-31,1\n", "use.csv: line 2: '9999-12-31' is not a day such as 2026-01-31"),
+        (
+            "start,kwh\n0001-01-01T00:00:00+06:00,1\n",
+            "use.csv: line 2: '0001-01-01T00:00:00+06:00' is not a time such as",
+        ),
+        ("day,kwh\n2026-01-01,.\n", "use.csv: line 2: '.' is not a use in kWh such as 31.25"),
         ("day,kwh\n2026-01-01,nan\n", "use.csv: line 2: 'nan' is not a use in kWh such as 31.25"),
         ("day,kwh\n2026-01-01,1\n2026-01-01,1\n", "use.csv: line 3: 2026-01-01 comes twice"),
         ("day,kwh\n2026-01-01\n", "use.csv: line 2: 1 cells where the heading has 2"),
@@ -95,7 +101,7 @@ def test_files_that_cannot_be_read(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("text", "wh"), [("1", 1000), ("0.0004", 0), ("0.0005", 1), ("12.3456", 12_346), ("7.1", 7_100)]
+    ("text", "wh"), [("1", 1000), ("0.0004", 0), ("0.0005", 1), ("12.3456", 12_346), ("7.1", 7_100), (".5", 500)]
 )
 def test_kwh_become_wh(text: str, wh: int):
     assert rate_whatif.parse_wh(text) == wh

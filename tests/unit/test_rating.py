@@ -122,20 +122,36 @@ def test_hours_fall_into_their_periods(day: str, on_peak_kwh: int):
     }
 
 
-@pytest.mark.parametrize(("day", "hours"), [("2026-03-08", 23), ("2026-11-01", 25), ("2026-07-01", 24)])
-def test_spans_cover_the_day_without_gap(day: str, hours: int):
+@pytest.mark.parametrize(
+    ("day", "hours", "night_minutes"),
+    [
+        ("2026-03-08", 23, [30]),  # 01:30-02:00, and what follows is 03:00
+        ("2026-11-01", 25, [30, 60]),  # 01:30-02:00, back to 01:00, 01:30-02:30
+        ("2026-07-01", 24, [60]),
+    ],
+)
+def test_spans_cover_the_day_without_gap_by_what_the_wall_clock_shows(day: str, hours: int, night_minutes: list[int]):
     night = Band((DayType.WEEKDAY, DayType.WEEKEND), 90, 150, "night")  # 01:30-02:30, where the clocks change
     season = Season("all", (1, 1), periods=(("night", 1), ("day", 2)), bands=(night,), otherwise="day")
     spans = period_spans(Tariff("t", (Version(ALWAYS, (season,)),)), date.fromisoformat(day), CHICAGO)
     assert spans[-1].end - spans[0].start == timedelta(hours=hours)
     assert all(one.end == two.start for one, two in pairwise(spans))
-    assert [span.period for span in spans] == ["day", "night", "day"]
+    nights = [span.end - span.start for span in spans if span.period == "night"]
+    assert nights == [timedelta(minutes=minutes) for minutes in night_minutes]
 
 
 def test_fuel_that_changes_inside_a_month_is_one_line():
     fuel = Rider("fuel", ((ALWAYS, 30_000), (date(2026, 1, 16), 40_000)))
     tariff = Tariff("t", flat(0).versions, (fuel,))
     assert lines(tariff, days("2026-01-01", 31, 10)) == {"fuel": 1090}  # 150 kWh x 3 c + 160 kWh x 4 c
+
+
+def test_fuel_that_changes_inside_a_month_leaves_the_tiers_whole():
+    fuel = Rider("fuel", ((ALWAYS, 30_000), (date(2026, 6, 16), 40_000)))
+    tariff = Tariff("t", tiers((600, 100_000), (None, 200_000)).versions, (fuel,))
+    usage = days("2026-06-01", 15, 40) + days("2026-06-16", 15, 0)
+    # 600 kWh, all within the month's 600 at 10 c, though they were used in its first half
+    assert lines(tariff, usage) == {"energy": 6000, "fuel": 1800}
 
 
 def test_a_season_that_begins_inside_a_month_has_its_share_of_the_limits():

@@ -111,6 +111,7 @@ def test_faults_of_a_file(text: str, said: str):
             'tiers = [{ up_to_kwh = 5, per_kwh = "1" }, { up_to_kwh = 5, per_kwh = "1" }, { per_kwh = "1" }]',
             "must rise",
         ),
+        ('begins = "04-31"\nenergy_per_kwh = "1"', "'04-31' is not a month and day"),
         ('begins = "02-29"\nenergy_per_kwh = "1"', "'02-29' is not a month and day"),
         ('energy_per_kwh = "1"\nother_hours = "a"', "belong to periods"),
         ('periods = { a = "1" }', "other_hours - names one of periods"),
