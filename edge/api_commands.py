@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import FastAPI, Request
 from pydantic import Field
 
-from edge import commands
+from edge import commands, quarantine
 from edge.api_parts import Body, caller
 from edge.gateway import Gateway
 
@@ -26,6 +26,12 @@ class ConnectBody(Body):
     safety_cleared: bool = False
 
 
+class ReleaseBody(Body):
+    """Why a quarantine is to be released."""
+
+    reason: Reason
+
+
 def add_commands(app: FastAPI, gateway: Gateway) -> None:
     """Add these endpoints to the application."""
 
@@ -39,3 +45,13 @@ def add_commands(app: FastAPI, gateway: Gateway) -> None:
         """Connect a supply that we opened; answers the command's record."""
         by = caller(request)
         return await commands.connect(gateway, meter_id, body.reason, by, safety_cleared=body.safety_cleared)
+
+    @app.post("/v1/quarantine/request-release")
+    async def post_request(body: ReleaseBody, request: Request) -> dict[str, Any]:
+        """Ask for the release of the quarantine in force."""
+        return await quarantine.request_release(gateway, body.reason, caller(request))
+
+    @app.post("/v1/quarantine/release")
+    async def post_release(body: ReleaseBody, request: Request) -> dict[str, Any]:
+        """Release the quarantine that another person asked to be released."""
+        return await quarantine.release(gateway, body.reason, caller(request))

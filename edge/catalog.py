@@ -77,8 +77,17 @@ def _cross_check(
 
 def switchgear_of(settings: Settings, catalog: Catalog) -> dict[str, Switchgear]:
     """What a decision must know of each meter of the inventory."""
-    profiles = {meter.id: catalog.profiles[meter.profile] for meter in settings.site.meters}
-    return {meter_id: Switchgear(p.can_switch, confirm_seconds(p), _modulo_wh(p)) for meter_id, p in profiles.items()}
+    meters = settings.site.meters
+    lines: dict[str | None, frozenset[str]] = {}  # the meters on the broker are a line of their own
+    for line in {meter.line for meter in meters}:
+        lines[line] = frozenset(meter.id for meter in meters if meter.line == line)
+    found = {}
+    for meter in meters:
+        profile = catalog.profiles[meter.profile]
+        found[meter.id] = Switchgear(
+            profile.can_switch, confirm_seconds(profile), _modulo_wh(profile), lines[meter.line]
+        )
+    return found
 
 
 def _modulo_wh(profile: Profile) -> int | None:

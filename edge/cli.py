@@ -12,7 +12,7 @@ import typer
 
 from edge import __version__
 from edge import cli_context as context
-from edge.cli_commands import commands_app
+from edge.cli_commands import commands_app, quarantine_app
 from edge.cli_context import COMMON, Common
 from edge.cli_money import money_app
 from edge.cli_restraints import restraints_app
@@ -44,6 +44,7 @@ app.add_typer(account_app, name="account")
 app.add_typer(whatif_app, name="whatif")
 app.add_typer(restraints_app)
 app.add_typer(money_app)
+app.add_typer(quarantine_app, name="quarantine")
 meter_app.registered_commands += commands_app.registered_commands
 
 

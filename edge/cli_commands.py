@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from edge.settings import Settings
 
 commands_app = typer.Typer()
+quarantine_app = typer.Typer(
+    help="The quarantine: no disconnects, because too many were wanted at once.", no_args_is_help=True, epilog=COMMON
+)
 
 MeterId = Annotated[str, typer.Argument(metavar="ID")]
 Reason = Annotated[str, typer.Option(help="In words, for whoever asks later.")]
@@ -62,3 +65,28 @@ def _meter_id(settings: "Settings", given: str) -> str:
     with context.database(settings) as database:
         account = customers.account(database, given)
     return given if account is None else account.meter_id
+
+
+@quarantine_app.command("show", epilog=COMMON)
+def quarantine_show() -> None:
+    """The quarantine in force, or the last one."""
+    from edge.inventory import quarantine_view
+    from edge.store import quarantines
+
+    settings = context.settings()
+    with context.database(settings) as database:
+        context.print_one(quarantine_view(quarantines.last(database), settings))
+
+
+@quarantine_app.command("request-release", epilog=COMMON)
+def quarantine_request_release(reason: Reason) -> None:
+    """Ask for the quarantine's end; another person grants it."""
+    context.print_one(
+        context.ask_daemon(context.settings(), "POST", "/v1/quarantine/request-release", {"reason": reason})
+    )
+
+
+@quarantine_app.command("release", epilog=COMMON)
+def quarantine_release(reason: Reason) -> None:
+    """Grant the end that another person asked for: disconnects go on."""
+    context.print_one(context.ask_daemon(context.settings(), "POST", "/v1/quarantine/release", {"reason": reason}))

@@ -8,6 +8,7 @@ from typing import Any
 
 from edge import inventory, views
 from edge.catalog import Catalog, rulebook_of, switchgear_of
+from edge.core.budget import Limits
 from edge.core.decisions import decide
 from edge.core.model import Decision, Facts
 from edge.core.money import format_cents
@@ -144,8 +145,9 @@ def _around_then(
         clock_trusted=noted.clock_trusted,
         payments_feed_seen_at=feed,
         shadow_mode=noted.shadow_mode,
-        disconnects_per_hour=noted.disconnects_per_hour,
-        disconnects_per_day=noted.disconnects_per_day,
+        limits=Limits(
+            noted.disconnects_per_hour, noted.disconnects_per_day, noted.disconnects_per_meter, noted.share_of_line_ppm
+        ),
         forecast=weather.forecast,
         observed=weather.observed,
         alerts=weather.alerts(at, settings.zone),

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from edge.core.budget import WHOLE_PPM, Limits, Sent, left
 from edge.core.model import Facts, Forecast, Observation, Relay
 from edge.core.programs import Program
 from edge.core.rating import DayUsage
-from edge.store import books, customers, fleet, records, restraints, returns
+from edge.store import books, customers, fleet, quarantines, records, restraints, returns
 from edge.store.books import ClosedDay
 from edge.store.customers import Account
 
@@ -27,11 +28,12 @@ class Rulebook:
 
 @dataclass(frozen=True, slots=True)
 class Switchgear:
-    """What a meter can do: whether it disconnects, how soon that is confirmed, where its register turns over."""
+    """What a meter can do, how soon a disconnect is confirmed, where its register turns over, who shares its line."""
 
     remote_disconnect: bool
     confirm_seconds: int
     register_modulo_wh: int | None = None
+    on_line: frozenset[str] = frozenset()  # the meters of its line, itself among them
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +45,7 @@ class Circumstances:
     clock_trusted: bool
     payments_feed_seen_at: datetime | None
     shadow_mode: bool
-    disconnects_per_hour: int
-    disconnects_per_day: int
+    limits: Limits
     forecast: Forecast | None
     observed: Observation | None
     alerts: tuple[str, ...] | None
@@ -67,6 +68,7 @@ def gather(
     returned = returns.has_returned_payment(database, account.account_id)
     told = records.notice_reached(database, account.account_id, "returned_payment", confirmed_only=False)
     told_at = told[1] if returned and told is not None else None
+    disconnects_left, limited_by = _budget_left(database, account.meter_id, switchgear, around)
     paid = 0
     if change is not None and relay is Relay.DISCONNECTED:
         paid = books.payments_since(database, account.account_id, change.at)
@@ -96,7 +98,8 @@ def gather(
         moratoriums=restraints.moratoriums(database),
         clock_trusted=around.clock_trusted,
         payments_feed_seen_at=around.payments_feed_seen_at,
-        disconnects_left=_budget_left(database, around),
+        disconnects_left=disconnects_left,
+        limited_by=limited_by,
         shadow_mode=around.shadow_mode,
     )
 
@@ -115,10 +118,23 @@ def _zero_notice(database: sqlite3.Connection, account_id: str, program: Program
     return None if books.balance_was_positive_since(database, account_id, entry_id) else at
 
 
-def _budget_left(database: sqlite3.Connection, around: Circumstances) -> int:
-    last_hour = fleet.disconnects_sent_since(database, around.now - timedelta(hours=1))
-    last_day = fleet.disconnects_sent_since(database, around.now - timedelta(days=1))
-    return max(0, min(around.disconnects_per_hour - last_hour, around.disconnects_per_day - last_day))
+def _budget_left(
+    database: sqlite3.Connection, meter_id: str, switchgear: Switchgear | None, around: Circumstances
+) -> tuple[int, str]:
+    """How many disconnects are left for a meter, and in words what holds them back."""
+    quarantine = quarantines.last(database)
+    if quarantine is not None and quarantine.released is None:
+        return 0, (
+            f"quarantine: {quarantine.wanting} of {quarantine.active} accounts came to want a disconnect within an hour"
+            f" and {quarantine.most} are plausible; a second person has to release it"
+        )
+    day_ago, hour_ago = around.now - timedelta(days=1), around.now - timedelta(hours=1)
+    last_day, last_hour, of_meter = fleet.disconnects_sent(database, meter_id, day_ago, hour_ago)
+    sent = Sent(last_hour, last_day, of_meter)
+    if switchgear is not None and around.limits.share_of_line_ppm < WHOLE_PPM:
+        others = fleet.meters_cut_since(database, day_ago) & (switchgear.on_line - {meter_id})
+        sent = Sent(last_hour, last_day, of_meter, len(switchgear.on_line), len(others))
+    return left(around.limits, sent)
 
 
 def month_so_far(closed: list[ClosedDay]) -> tuple[list[DayUsage], dict[str, int]]:

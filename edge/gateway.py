@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -76,6 +77,8 @@ class Gateway:
     weather: WeatherInForce = field(default_factory=WeatherInForce)
     payments_feed_seen_at: datetime | None = None
     under_command: set[str] = field(default_factory=set)
+    commanded_at: dict[str, float] = field(default_factory=dict)  # by the loop's clock: what was seen before is old
+    deciding: bool = False  # many accounts are being decided: their disconnects wait until all are
     latest_recorded: datetime | None = None  # the latest instant on record: the clock may not be before it
     progress: dict[str, float] = field(default_factory=dict)
 
@@ -99,8 +102,7 @@ class Gateway:
             clock_trusted=self.clock_trusted(),
             payments_feed_seen_at=self.payments_feed_seen_at,
             shadow_mode=limits.shadow_mode,
-            disconnects_per_hour=limits.disconnects_per_hour,
-            disconnects_per_day=limits.disconnects_per_day,
+            limits=limits.limits,
             forecast=self.weather.forecast,
             observed=self.weather.observed,
             alerts=self.weather.alerts(now, self.settings.zone),
@@ -120,6 +122,16 @@ class Gateway:
         while self.notices_for:
             (self.mail_waiting if self.notices_for.pop() == "email" else self.displays_waiting).set()
         return result
+
+    @contextmanager
+    def commanding(self, meter_id: str) -> Iterator[None]:
+        """While this lasts, only the command's own read-backs say where a meter's relay is."""
+        self.under_command.add(meter_id)
+        try:
+            yield
+        finally:
+            self.under_command.discard(meter_id)
+            self.commanded_at[meter_id] = asyncio.get_running_loop().time()
 
     def made_progress(self, task: str) -> None:
         """Tell the watchdog that a task is alive."""

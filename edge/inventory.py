@@ -8,8 +8,9 @@ from typing import Any
 from edge.core.money import format_cents
 from edge.core.restraints import in_force, is_over
 from edge.settings import Meter, Settings
-from edge.store import books, customers, fleet, records
+from edge.store import books, conditions, customers, fleet, quarantines, records
 from edge.store.books import StatementLine
+from edge.store.quarantines import Quarantine, Step
 from edge.store.restraints import RecordedHold, RecordedMoratorium
 
 
@@ -77,8 +78,40 @@ def status_view(database: sqlite3.Connection, settings: Settings) -> dict[str, A
         "accounts": books.counts(database)[0],
         "disconnected": sum(1 for change in changes if change and change.relay == "disconnected"),
         "pending_commands": len(fleet.live_orders(database)),
-        "alarms": records.alarms(database),
+        "alarms": _alarms(database, settings),
     }
+
+
+def quarantine_view(quarantine: Quarantine | None, settings: Settings) -> dict[str, Any]:
+    """The newest quarantine, in force or over (``quarantine show``)."""
+    if quarantine is None:
+        return {"in_force": False, "tripped_at": None}
+    return {
+        "in_force": quarantine.released is None,
+        "tripped_at": time_text(quarantine.tripped_at, settings),
+        "wanting": quarantine.wanting,
+        "accounts": quarantine.active,
+        "most_plausible": quarantine.most,
+        "release_requested": _step_view(quarantine.requested, settings),
+        "released": _step_view(quarantine.released, settings),
+    }
+
+
+def _step_view(step: Step | None, settings: Settings) -> dict[str, Any] | None:
+    return None if step is None else {"at": time_text(step.at, settings), "by": step.by, "reason": step.reason}
+
+
+def _alarms(database: sqlite3.Connection, settings: Settings) -> list[dict[str, Any]]:
+    """What somebody should look at: first what lasts, then the newest events."""
+    lasting: list[dict[str, Any]] = []
+    quarantine = quarantines.last(database)
+    if quarantine is not None and quarantine.released is None:
+        view = quarantine_view(quarantine, settings)
+        lasting.append({"at": view["tripped_at"], "kind": "quarantine", "lasts": True, **view})
+    for found in conditions.in_force(database):
+        told = {"at": time_text(found.since, settings), "kind": found.condition, "lasts": True}
+        lasting.append({**told, "meter_id": found.meter_id, **found.data})
+    return lasting + records.alarms(database)
 
 
 def _told_time(known: Mapping[str, tuple[str, datetime]], fact: str, settings: Settings) -> str | None:

@@ -42,7 +42,8 @@ class PolledMeter:
     failures: int = 0
     link_state: str = "unknown"
     last: vee.RegisterRead | None = None
-    relay: str | None = None
+    relay: str | None = None  # where it was seen last, and when by the loop's clock; a command since then is news
+    relay_seen_at: float = 0.0
     refused: tuple[str, ...] = ()  # why the last read did not count; told once, not at every poll
 
     @property
@@ -69,7 +70,7 @@ class PolledMeter:
 class _Batch:
     reads: list[StoredRead] = field(default_factory=list)
     links: list[tuple[str, str, datetime, str]] = field(default_factory=list)
-    relays: list[tuple[PolledMeter, RelayState, datetime]] = field(default_factory=list)
+    relays: list[tuple[PolledMeter, RelayState, datetime, float]] = field(default_factory=list)
     alarms: list[tuple[str, datetime, dict[str, object]]] = field(default_factory=list)
 
     def __bool__(self) -> bool:
@@ -105,16 +106,17 @@ class ReadSaver:
             fleet.save_links(database, batch.links)
             for kind, at, data in batch.alarms:
                 records.add_event(database, kind, at, data)
-            for meter, relay, at in batch.relays:
-                self._save_relay(database, meter, relay, at)
+            for meter, relay, at, asked_at in batch.relays:
+                self._save_relay(database, meter, relay, at, asked_at)
 
-    def _save_relay(self, database: sqlite3.Connection, meter: PolledMeter, relay: RelayState, at: datetime) -> None:
+    def _save_relay(
+        self, database: sqlite3.Connection, meter: PolledMeter, relay: RelayState, at: datetime, asked_at: float
+    ) -> None:
         """Record a relay that is not where we last knew it, and decide about its account again."""
-        last = fleet.relay_change(database, meter.meter_id)
-        if meter.meter_id in self._gateway.under_command or (last is not None and last.at >= at):
+        if commanded_since(self._gateway, meter.meter_id, asked_at):
             meter.relay = None  # a command's read-back knows better than a poll that came before it
             return
-        meter.relay = relay.value
+        meter.relay, meter.relay_seen_at = relay.value, asked_at
         reconciliation.take_relay(database, self._gateway, meter.meter_id, relay, at)
 
 
@@ -210,26 +212,27 @@ class LinePoller:
         attempts = 1 if meter.dead else self._attempts
         problem = ""
         for _ in range(attempts):
+            asked_at = _loop_time()
             try:
                 readout = await meter.link.read()
             except LinkError as error:
                 problem = str(error)
                 continue
             now = self._gateway.clock.now()
-            self._take(meter, readout, now)
+            self._take(meter, readout, now, asked_at)
             break
         else:
             now = self._gateway.clock.now()
             self._miss(meter, problem, now)
         self._schedule(meter, now)
 
-    def _take(self, meter: PolledMeter, readout: Readout, now: datetime) -> None:
+    def _take(self, meter: PolledMeter, readout: Readout, now: datetime, asked_at: float) -> None:
         if meter.failures or meter.link_state != "ok":
             self._batch.links.append((meter.meter_id, "ok", now, ""))
             self._gateway.facts_changed.set()  # what was held back for want of a read may go on
             self._answered(meter.meter_id)
         meter.failures, meter.link_state = 0, "ok"
-        self._observe_relay(meter, readout.relay, now)
+        self._observe_relay(meter, readout.relay, now, asked_at)
         if readout.energy_import_wh is None:
             return
         new = vee.RegisterRead(now, readout.energy_import_wh)
@@ -261,12 +264,12 @@ class LinePoller:
         meter.failures += 1
         meter.link_state = "failing"
 
-    def _observe_relay(self, meter: PolledMeter, relay: RelayState, now: datetime) -> None:
-        if meter.meter_id in self._gateway.under_command or relay is RelayState.UNKNOWN:
+    def _observe_relay(self, meter: PolledMeter, relay: RelayState, now: datetime, asked_at: float) -> None:
+        if commanded_since(self._gateway, meter.meter_id, asked_at) or relay is RelayState.UNKNOWN:
             meter.relay = None  # look at the store again next time
             return
-        if relay.value != meter.relay:
-            self._batch.relays.append((meter, relay, now))
+        if relay.value != meter.relay or commanded_since(self._gateway, meter.meter_id, meter.relay_seen_at):
+            self._batch.relays.append((meter, relay, now, asked_at))
 
     def _schedule(self, meter: PolledMeter, now: datetime) -> None:
         """The next poll on the meter's own grid; a day's boundary is always one of its points."""
@@ -281,6 +284,11 @@ class LinePoller:
         batch, self._batch = self._batch, _Batch()
         if batch:
             await self._saver.save(batch)
+
+
+def commanded_since(gateway: Gateway, meter_id: str, asked_at: float) -> bool:
+    """Whether a command to a meter is under way or ended since an instant of the loop's clock."""
+    return meter_id in gateway.under_command or gateway.commanded_at.get(meter_id, asked_at) > asked_at
 
 
 def by_line(meters: Sequence[PolledMeter]) -> list[list[PolledMeter]]:

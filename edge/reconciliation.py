@@ -6,7 +6,7 @@ when it begins and when it is over, and ``status`` shows it in between.
 
 import sqlite3
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from edge.core.decisions import decide
@@ -19,6 +19,7 @@ from edge.store.fleet import RelayChange, SwitchOrder
 from protocols.link import RelayState
 
 FOREIGN_DISCONNECT = "foreign_disconnect"  # opened by another hand or by itself: never ours to close
+RECONNECT_OVERDUE = "reconnect_overdue"  # a customer who should have power has waited too long for it
 
 
 def begin(database: sqlite3.Connection, meter_id: str, condition: str, at: datetime, data: dict[str, Any]) -> None:
@@ -93,11 +94,22 @@ def moved(
     """Tell the head end that a relay moved, in the words of contract section 5; a safety disconnect is a manual one."""
     if relay is RelayState.CONNECTED:
         end(database, meter_id, FOREIGN_DISCONNECT, at)
+        end(database, meter_id, RECONNECT_OVERDUE, at)
     told = "manual" if cause == Cause.SAFETY else cause
     data: dict[str, Any] = {"meter_id": meter_id, "account_id": account_id, "relay": relay.value, "cause": told}
     if cause == Cause.SAFETY:
         data["safety"] = True
     records.add_event(database, "relay", at, data)
+
+
+def note_overdue(database: sqlite3.Connection, gateway: Gateway, order: SwitchOrder) -> None:
+    """An attempt to reconnect has failed: tell it once the attempts have gone on for too long."""
+    now = gateway.clock.now()
+    since = fleet.reconnect_wanted_since(database, order.meter_id)
+    patience = timedelta(minutes=gateway.settings.site.enforcement.reconnect_alarm_minutes)
+    if since is not None and now - since >= patience:
+        data = {"account_id": order.account_id, "wanted_since": since.isoformat()}
+        begin(database, order.meter_id, RECONNECT_OVERDUE, now, data)
 
 
 def _take_back(database: sqlite3.Connection, gateway: Gateway, ruling: Ruling) -> None:

@@ -15,7 +15,7 @@ from datetime import timedelta
 
 import structlog
 
-from edge import reconciliation
+from edge import quarantine, reconciliation
 from edge.clock import pause
 from edge.core.model import Action
 from edge.core.orders import Cause, OrderState, cause_while_unknown, follows_the_rules, may_send, relay_cause
@@ -66,9 +66,14 @@ class RelayOperator:
                 await gateway.orders_waiting.wait()
                 gateway.orders_waiting.clear()
                 for order in await gateway.store.read(fleet.live_orders):
-                    if order.order_id not in self._busy and order.state == OrderState.WANTED:
+                    if order.order_id not in self._busy and order.state == OrderState.WANTED and self._may_go(order):
                         self._busy.add(order.order_id)
                         tasks.create_task(self._carry_out(order))
+
+    def _may_go(self, order: SwitchOrder) -> bool:
+        """While accounts are being decided one after the other, nobody is cut: it may turn out to be too many."""
+        asked_by_rules = order.action == Action.DISCONNECT and order.cause == Cause.CREDIT
+        return not (asked_by_rules and self._gateway.deciding)
 
     def answered(self, meter_id: str) -> None:
         """A poll has reached this meter: whoever waits to reconnect it tries again now."""
@@ -83,12 +88,10 @@ class RelayOperator:
         if order.action == Action.RECONNECT:
             await self._back_off(order.meter_id)
         async with self._at_the_meter.setdefault(order.meter_id, asyncio.Lock()):
-            self._gateway.under_command.add(order.meter_id)
             try:
-                with self._gateway.clock.at_wall_pace():
+                with self._gateway.clock.at_wall_pace(), self._gateway.commanding(order.meter_id):
                     await self._command(order, link)
             finally:
-                self._gateway.under_command.discard(order.meter_id)
                 self._busy.discard(order.order_id)
                 self._gateway.orders_waiting.set()
 
@@ -126,6 +129,8 @@ class RelayOperator:
 
         The rules have no say in a safety disconnect, its end, and a reconnect that a person asked for.
         """
+        if order.action == Action.DISCONNECT:
+            quarantine.look(database, self._gateway)
         around = self._gateway.circumstances()
         ruling = self._gateway.rule(database, order.account_id, around)
         present = fleet.order(database, order.order_id)
@@ -164,14 +169,13 @@ class RelayOperator:
         """After a restart: learn what a sent order did, by reading, and never by sending again."""
         seen, detail = RelayState.UNKNOWN, "settled after a restart"
         link = self._gateway.links.get(order.meter_id)
-        self._gateway.under_command.add(order.meter_id)
-        try:
-            if link is not None:
-                seen = await link.read_relay()
-        except LinkError as problem:
-            detail = f"after a restart the relay could not be read: {problem}"
-        await self._conclude(order, seen, detail)
-        self._gateway.under_command.discard(order.meter_id)
+        with self._gateway.commanding(order.meter_id):
+            try:
+                if link is not None:
+                    seen = await link.read_relay()
+            except LinkError as problem:
+                detail = f"after a restart the relay could not be read: {problem}"
+            await self._conclude(order, seen, detail)
         self._busy.discard(order.order_id)
 
     async def _conclude(self, order: SwitchOrder, seen: RelayState, detail: str) -> None:
@@ -200,15 +204,18 @@ class RelayOperator:
             if done and order.action == Action.RECONNECT:
                 tell_reconnected(database, gateway, order.account_id, order.order_id, now)
             gateway.rule(database, order.account_id, around)
-            self._want_again(database, order, done)
+            if not done:
+                self._not_done(database, order)
 
         await gateway.record(work)
         log.info("order", meter=order.meter_id, action=order.action, relay=seen.value, confirmed=done, detail=detail)
 
-    def _want_again(self, database: sqlite3.Connection, order: SwitchOrder, done: bool) -> None:
-        """A late disconnect of ours is taken back until it is seen to be."""
-        if order.cause == Cause.LATE and not done:
+    def _not_done(self, database: sqlite3.Connection, order: SwitchOrder) -> None:
+        """A late disconnect of ours is taken back until it is seen to be; a reconnect that lasts too long is told."""
+        if order.cause == Cause.LATE:
             reconciliation.want_late_reconnect(database, self._gateway, order.account_id)
+        if order.action == Action.RECONNECT:
+            reconciliation.note_overdue(database, self._gateway, order)
 
     async def _check_power(self, order: SwitchOrder, link: MeterLink, power_below_w: int) -> None:
         try:
@@ -250,7 +257,7 @@ class RelayOperator:
             if fleet.order(database, order.order_id).state == OrderState.WANTED:
                 journal(database, order, state, detail, now)
             gateway.rule(database, order.account_id, gateway.circumstances())
-            self._want_again(database, order, done=False)
+            self._not_done(database, order)
 
         await gateway.record(work)
         log.warning("order", meter=order.meter_id, action=order.action, state=state.value, detail=detail)

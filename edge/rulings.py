@@ -122,8 +122,10 @@ def note_circumstances(database: sqlite3.Connection, around: Circumstances, dige
         clock_trusted=around.clock_trusted,
         feed=feed,
         shadow_mode=around.shadow_mode,
-        disconnects_per_hour=around.disconnects_per_hour,
-        disconnects_per_day=around.disconnects_per_day,
+        disconnects_per_hour=around.limits.per_hour,
+        disconnects_per_day=around.limits.per_day,
+        disconnects_per_meter=around.limits.per_meter,
+        share_of_line_ppm=around.limits.share_of_line_ppm,
         rules_digest=digest,
     )
     past.note_circumstances(database, noted)

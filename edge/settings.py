@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from edge.core.budget import Limits
 from protocols.toml_values import lists_as_tuples
 
 SYSTEM_CONFIG = Path("/etc/ami-edge/edge.toml")
@@ -95,6 +96,17 @@ class Enforcement(_Part):
     shadow_mode: bool = False
     disconnects_per_hour: Annotated[int, Field(ge=0)] = 50
     disconnects_per_day: Annotated[int, Field(ge=0)] = 200
+    disconnects_per_meter: Annotated[int, Field(ge=0)] = 3
+    disconnects_share_of_line: Annotated[float, Field(gt=0, le=1)] = 1.0
+    reconnect_alarm_minutes: Annotated[int, Field(ge=1)] = 5
+    quarantine_share: Annotated[float, Field(gt=0, le=1)] = 0.2
+    quarantine_at_least: Annotated[int, Field(ge=1)] = 10
+
+    @property
+    def limits(self) -> Limits:
+        """What the budget of disconnects allows."""
+        share_ppm = round(self.disconnects_share_of_line * 1_000_000)
+        return Limits(self.disconnects_per_hour, self.disconnects_per_day, self.disconnects_per_meter, share_ppm)
 
 
 class Email(_Part):

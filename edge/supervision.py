@@ -49,9 +49,14 @@ class Supervision:
         account_ids = await gateway.store.read(customers.accounts_to_watch)
         quiet = {} if everybody else self._quiet_until
         wanted = [account_id for account_id in account_ids if quiet.get(account_id, now) <= now]
-        for start in range(0, len(wanted), BATCH):
-            batch = wanted[start : start + BATCH]
-            await gateway.record(lambda database, batch=batch: self._decide(database, batch))  # type: ignore[misc]
+        gateway.deciding = True
+        try:
+            for start in range(0, len(wanted), BATCH):
+                batch = wanted[start : start + BATCH]
+                await gateway.record(lambda database, batch=batch: self._decide(database, batch))  # type: ignore[misc]
+        finally:
+            gateway.deciding = False
+            gateway.orders_waiting.set()
         self._quiet_until = {account_id: self._quiet_until[account_id] for account_id in account_ids}
         gateway.made_progress("supervision")
         return [*self._quiet_until.values(), *([] if self._change is None else [self._change])]

@@ -117,6 +117,8 @@ def site_text(plan: Plan) -> str:
         "[enforcement]",
         "disconnects_per_hour = 1000000",
         "disconnects_per_day = 1000000",
+        "disconnects_per_meter = 1000000",
+        "quarantine_share = 1.0",
         "[defaults]",
         f'program = "{plan.program}"',
     ]

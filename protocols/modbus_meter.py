@@ -7,6 +7,7 @@ from protocols.link import LinkError, LinkGarbled, LinkRefused, LinkTimeout, Rea
 from protocols.modbus import ModbusLine, read_request, write_request
 from protocols.profile_schema import Profile, Role
 from protocols.register_map import RegisterMap
+from protocols.turns import Turn
 
 
 class ModbusMeter:
@@ -58,7 +59,7 @@ class ModbusMeter:
 
     async def read(self) -> Readout:
         """Ask for register, power and relay once. Raises LinkError."""
-        await self._line.turns.take(urgent=False)
+        await self._line.turns.take(Turn.POLL)
         try:
             return await self._read(urgent=False)
         finally:
@@ -66,7 +67,7 @@ class ModbusMeter:
 
     async def read_relay(self) -> RelayState:
         """Ask for the switch alone, before waiting polls. Raises LinkError."""
-        await self._line.turns.take(urgent=True)
+        await self._line.turns.take(Turn.RECONNECT)
         try:
             return self._map.relay_state(await self._ask_relay(urgent=True), self._channel)
         finally:
@@ -78,9 +79,10 @@ class ModbusMeter:
         request = write_request(write, self._units[write.role])
         loop = asyncio.get_running_loop()
         deadline = loop.time() + expires_in_s
+        turn = Turn.RECONNECT if action is SwitchAction.CONNECT else Turn.DISCONNECT
         try:
             async with asyncio.timeout(max(0.0, expires_in_s)):
-                await self._line.turns.take(urgent=True)
+                await self._line.turns.take(turn)
         except TimeoutError:
             raise LinkTimeout(
                 f"{self._name}: the line was not free within {expires_in_s} s; nothing was sent"

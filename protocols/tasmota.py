@@ -16,7 +16,7 @@ from protocols.link import (
     SwitchAction,
 )
 from protocols.profile_schema import Mqtt, Profile
-from protocols.turns import Turns
+from protocols.turns import Turn, Turns
 
 Handler = Callable[[bytes, bool], None]
 """What to do with a message: its payload, and whether the broker had retained it."""
@@ -120,7 +120,7 @@ class TasmotaMeter:
 
     async def read(self) -> Readout:
         """Ask for register, power and relay once. Raises LinkError."""
-        await self._turns.take(urgent=False)
+        await self._turns.take(Turn.POLL)
         try:
             async with asyncio.timeout(self._timeout_s):
                 await self._look_out()
@@ -133,7 +133,7 @@ class TasmotaMeter:
 
     async def read_relay(self) -> RelayState:
         """Ask for the switch alone, before waiting polls. Raises LinkError."""
-        await self._turns.take(urgent=True)
+        await self._turns.take(Turn.RECONNECT)
         try:
             async with asyncio.timeout(self._timeout_s):
                 await self._look_out()
@@ -150,9 +150,10 @@ class TasmotaMeter:
         payloads = self._mqtt.payloads
         payload = payloads.disconnect if action is SwitchAction.DISCONNECT else payloads.connect
         deadline = asyncio.get_running_loop().time() + expires_in_s
+        turn = Turn.RECONNECT if action is SwitchAction.CONNECT else Turn.DISCONNECT
         try:
             async with asyncio.timeout(max(0.0, expires_in_s)):
-                await self._turns.take(urgent=True)
+                await self._turns.take(turn)
         except TimeoutError:
             raise LinkTimeout(f"{self._name}: the device was not free in {expires_in_s} s; nothing was sent") from None
         try:

@@ -2,23 +2,31 @@
 
 import asyncio
 from collections import deque
+from enum import IntEnum
+
+
+class Turn(IntEnum):
+    """What a turn is for; the lower goes first."""
+
+    RECONNECT = 0  # and every look at a switch
+    DISCONNECT = 1
+    POLL = 2
 
 
 class Turns:
-    """Who may use the line: one at a time; urgent requests go before waiting ordinary ones, each kind in its order."""
+    """Who may use the line: one at a time; a reconnect before a disconnect before a poll, each kind in its order."""
 
     def __init__(self) -> None:
         self._taken = False
-        self._waiting: tuple[deque[asyncio.Future[None]], deque[asyncio.Future[None]]] = (deque(), deque())
+        self._waiting: dict[Turn, deque[asyncio.Future[None]]] = {kind: deque() for kind in Turn}
 
-    async def take(self, *, urgent: bool) -> None:
+    async def take(self, kind: Turn) -> None:
         """Wait for a turn."""
         if not self._taken:
             self._taken = True
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        queue = self._waiting[0 if urgent else 1]
-        queue.append(turn)
+        self._waiting[kind].append(turn)
         try:
             await turn
         except asyncio.CancelledError:
@@ -28,7 +36,7 @@ class Turns:
 
     def give_back(self) -> None:
         """Let the next one in."""
-        for queue in self._waiting:
+        for queue in self._waiting.values():
             while queue:
                 turn = queue.popleft()
                 if not turn.done():

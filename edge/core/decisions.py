@@ -289,7 +289,7 @@ def _fresh(at: datetime | None, now: datetime | None, age: timedelta) -> bool:
 def _limits(case: _Case) -> Found:
     left = case.facts.disconnects_left
     if left is None or left <= 0:
-        yield "rate_limited", "the budget of disconnects is used up, or not known"
+        yield "rate_limited", case.facts.limited_by or "the budget of disconnects is used up, or not known"
     if case.facts.shadow_mode is not False:
         yield "shadow_mode", "the gateway runs in shadow mode, or that is not known: nobody is disconnected"
 

@@ -118,6 +118,7 @@ class Facts:
     shadow_mode: bool | None
     holds_incomplete: bool = False  # beside those in ``holds`` there was one that makes no sense
     moratoriums_incomplete: bool = False
+    limited_by: str = ""  # in words, which limit leaves no disconnects
 
 
 @dataclass(frozen=True, slots=True)

@@ -230,14 +230,27 @@ def last_order(database: sqlite3.Connection, meter_id: str) -> SwitchOrder | Non
     return _order(row) if row else None
 
 
-def disconnects_sent_since(database: sqlite3.Connection, since: datetime) -> int:
-    """How many disconnects were sent since an instant: what the budget counts."""
+_DISCONNECTS_SENT = (  # what the budget counts
+    " FROM switch_event e JOIN switch_order o USING (order_id)"
+    " WHERE e.state = 'sent' AND o.action = 'disconnect' AND o.cause <> 'safety' AND e.at >= ?"
+)
+
+
+def disconnects_sent(
+    database: sqlite3.Connection, meter_id: str, since: datetime, later: datetime
+) -> tuple[int, int, int]:
+    """How many disconnects were sent since an instant, since a later one, and to one meter since the first."""
     row = database.execute(
-        "SELECT count(*) FROM switch_event e JOIN switch_order o USING (order_id)"
-        " WHERE e.state = 'sent' AND o.action = 'disconnect' AND e.at >= ?",
-        (instant_text(since),),
+        "SELECT count(*), coalesce(sum(e.at >= ?), 0), coalesce(sum(o.meter_id = ?), 0)" + _DISCONNECTS_SENT,
+        (instant_text(later), meter_id, instant_text(since)),
     ).fetchone()
-    return int(row[0])
+    return row[0], row[1], row[2]
+
+
+def meters_cut_since(database: sqlite3.Connection, since: datetime) -> set[str]:
+    """The meters that were sent a disconnect since an instant."""
+    rows = database.execute("SELECT DISTINCT o.meter_id" + _DISCONNECTS_SENT, (instant_text(since),))
+    return {meter_id for (meter_id,) in rows}
 
 
 def unsettled_since(database: sqlite3.Connection, meter_id: str, action: str, since: datetime) -> SwitchOrder | None:
@@ -248,6 +261,18 @@ def unsettled_since(database: sqlite3.Connection, meter_id: str, action: str, si
         (instant_text(since), meter_id, action),
     ).fetchone()
     return _order(row) if row else None
+
+
+def reconnect_wanted_since(database: sqlite3.Connection, meter_id: str) -> datetime | None:
+    """Since when attempts to reconnect a meter have gone on without success; None where there was none."""
+    row = database.execute(
+        "SELECT min(e.at) FROM switch_order o JOIN switch_event e USING (order_id)"
+        " WHERE o.meter_id = ?1 AND o.action = 'reconnect' AND e.state = 'wanted' AND o.order_id >"
+        " coalesce((SELECT max(l.order_id) FROM switch_order l JOIN switch_event s USING (order_id)"
+        " WHERE l.meter_id = ?1 AND (l.action = 'disconnect' OR s.state IN ('confirmed', 'cancelled'))), 0)",
+        (meter_id,),
+    ).fetchone()
+    return None if row[0] is None else instant_of(row[0])
 
 
 def steps(database: sqlite3.Connection, order_id: int) -> list[tuple[str, datetime, str]]:

@@ -21,6 +21,8 @@ _RECORDED_AT = {  # by table: what must be at or before the instant
     "reading": "at",
     "relay_change": "at",
     "meter_condition": "at",
+    "quarantine": "tripped_at",
+    "quarantine_step": "at",
     "ledger_transaction": "posted_at",
     "day": "closed_at",
     "awaited_payment": "recorded_at",
@@ -80,14 +82,17 @@ class RecordedCircumstances:
     shadow_mode: bool
     disconnects_per_hour: int
     disconnects_per_day: int
+    disconnects_per_meter: int
+    share_of_line_ppm: int
     rules_digest: str
 
 
 def circumstances(database: sqlite3.Connection) -> RecordedCircumstances | None:
     """The circumstances that were recorded last."""
     row = database.execute(
-        "SELECT at, running, clock_trusted, feed, shadow_mode, disconnects_per_hour, disconnects_per_day, rules_digest"
-        " FROM circumstance ORDER BY circumstance_id DESC LIMIT 1"
+        "SELECT at, running, clock_trusted, feed, shadow_mode, disconnects_per_hour, disconnects_per_day,"
+        " disconnects_per_meter, share_of_line_ppm, rules_digest FROM circumstance"
+        " ORDER BY circumstance_id DESC LIMIT 1"
     ).fetchone()
     if row is None:
         return None
@@ -103,7 +108,8 @@ def note_circumstances(database: sqlite3.Connection, noted: RecordedCircumstance
     at, *rest = astuple(noted)
     database.execute(
         "INSERT INTO circumstance (at, running, clock_trusted, feed, shadow_mode, disconnects_per_hour,"
-        " disconnects_per_day, rules_digest) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        " disconnects_per_day, disconnects_per_meter, share_of_line_ppm, rules_digest)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (instant_text(at), *[int(value) if isinstance(value, bool) else value for value in rest]),
     )
 

@@ -283,6 +283,25 @@ CREATE TABLE decision (
     rules_digest TEXT NOT NULL
 ) STRICT;
 CREATE INDEX decision_account ON decision(account_id, decision_id);
+CREATE INDEX decision_wants ON decision(at, account_id) WHERE action = 'disconnect' OR codes = 'rate_limited';
+
+-- Times without disconnects, because more accounts wanted one at once than can be right; who asked for the end, who gave it.
+CREATE TABLE quarantine (
+    quarantine_id INTEGER PRIMARY KEY,
+    tripped_at    TEXT NOT NULL,
+    wanting       INTEGER NOT NULL,
+    active        INTEGER NOT NULL,
+    most          INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE quarantine_step (
+    step_id       INTEGER PRIMARY KEY,
+    quarantine_id INTEGER NOT NULL REFERENCES quarantine,
+    step          TEXT NOT NULL CHECK (step IN ('requested', 'released')),
+    at            TEXT NOT NULL,
+    by            TEXT NOT NULL,
+    reason        TEXT NOT NULL
+) STRICT;
 
 -- What held for the whole gateway, written when it changes. feed: 'alive', or when the payment feed was last alive.
 CREATE TABLE circumstance (
@@ -294,6 +313,8 @@ CREATE TABLE circumstance (
     shadow_mode          INTEGER NOT NULL CHECK (shadow_mode IN (0, 1)),
     disconnects_per_hour INTEGER NOT NULL,
     disconnects_per_day  INTEGER NOT NULL,
+    disconnects_per_meter INTEGER NOT NULL,
+    share_of_line_ppm    INTEGER NOT NULL,
     rules_digest         TEXT NOT NULL
 ) STRICT;
 
@@ -530,6 +551,14 @@ CREATE TRIGGER relay_change_no_update BEFORE UPDATE ON relay_change
 BEGIN SELECT RAISE(ABORT, 'relay_change is insert-only'); END;
 CREATE TRIGGER relay_change_no_delete BEFORE DELETE ON relay_change
 BEGIN SELECT RAISE(ABORT, 'relay_change is insert-only'); END;
+CREATE TRIGGER quarantine_no_update BEFORE UPDATE ON quarantine
+BEGIN SELECT RAISE(ABORT, 'quarantine is insert-only'); END;
+CREATE TRIGGER quarantine_no_delete BEFORE DELETE ON quarantine
+BEGIN SELECT RAISE(ABORT, 'quarantine is insert-only'); END;
+CREATE TRIGGER quarantine_step_no_update BEFORE UPDATE ON quarantine_step
+BEGIN SELECT RAISE(ABORT, 'quarantine_step is insert-only'); END;
+CREATE TRIGGER quarantine_step_no_delete BEFORE DELETE ON quarantine_step
+BEGIN SELECT RAISE(ABORT, 'quarantine_step is insert-only'); END;
 CREATE TRIGGER meter_condition_no_update BEFORE UPDATE ON meter_condition
 BEGIN SELECT RAISE(ABORT, 'meter_condition is insert-only'); END;
 CREATE TRIGGER meter_condition_no_delete BEFORE DELETE ON meter_condition

@@ -18,7 +18,6 @@ from protocols.link import LinkDown, LinkGarbled, LinkRefused, LinkTimeout, Rela
 from protocols.modbus import ModbusLine
 from protocols.modbus_meter import ModbusMeter
 from protocols.profile import Profile, load_profiles
-from protocols.turns import Turns
 
 PROFILES = load_profiles(packaged_config() / "meters")
 DDS, SDM = "hiking-dds238-2-znsr", "eastron-sdm230-waveshare"
@@ -374,27 +373,3 @@ class TestMisbehaviour:
             await meter.read()
             transport = meter._line._client.ctx.transport
             assert transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
-
-
-class TestTurns:
-    async def test_urgent_ones_go_first_and_cancelled_ones_not_at_all(self):
-        turns, order = Turns(), []
-
-        async def use(name: str, *, urgent: bool) -> None:
-            await turns.take(urgent=urgent)
-            order.append(name)
-            turns.give_back()
-
-        await turns.take(urgent=False)
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(use("poll 1", urgent=False))
-            gone = tasks.create_task(use("gone", urgent=True))
-            tasks.create_task(use("poll 2", urgent=False))
-            tasks.create_task(use("command", urgent=True))
-            await pause(0)
-            gone.cancel()
-            await pause(0)
-            turns.give_back()
-        assert order == ["command", "poll 1", "poll 2"]
-        async with asyncio.timeout(1):
-            await turns.take(urgent=False)
