@@ -184,6 +184,7 @@ class LinePoller:
         for attempt in range(1, self._attempts + 1):
             if not waiting:
                 return
+            asked_at = _loop_time()
             answers = await concentrator.read_many([meter.meter_id for meter in waiting])
             now = self._gateway.clock.now()
             unanswered: list[PolledMeter] = []
@@ -194,7 +195,7 @@ class LinePoller:
                         continue
                     self._miss(meter, str(answer), now)
                 else:
-                    self._take(meter, answer, now)
+                    self._take(meter, answer, now, asked_at)
                 self._schedule(meter, now)
             waiting = unanswered
 
