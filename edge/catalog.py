@@ -1,6 +1,7 @@
 """What a site may name: programs, tariffs and meter profiles, loaded and checked together."""
 
 import hashlib
+import sqlite3
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any
 from edge.core.rating import Tariff
 from edge.facts import Rulebook, Switchgear
 from edge.settings import ConfigError, Settings
+from edge.store import customers
 from protocols.profile import Profile
 
 
@@ -52,6 +54,22 @@ def load_catalog(settings: Settings) -> Catalog:
     digest = rules_digest(*settings.folders("programs"))
     texts = program_texts(*settings.folders("programs"))
     return Catalog(Rulebook(programs, digest, texts), tariffs, profiles)
+
+
+def check_accounts(database: sqlite3.Connection, settings: Settings, catalog: Catalog) -> None:
+    """Raises ConfigError when accounts have a program, a tariff or a meter that the configuration no longer names."""
+    known = {
+        "program": catalog.rulebook.programs,
+        "tariff": catalog.tariffs,
+        "meter": {meter.id for meter in settings.site.meters},
+    }
+    gone = [
+        f"{settings.config_file.name}: the {what} {name!r} is gone, but account {account_id} has it"
+        for what, name, account_id in customers.names_in_use(database)
+        if name not in known[what]
+    ]
+    if gone:
+        raise ConfigError(gone)
 
 
 def _cross_check(

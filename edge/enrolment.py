@@ -208,6 +208,10 @@ def _check(database: sqlite3.Connection, gateway: Gateway, application: _Applica
         raise ValueError(f"program - there is no program {account.program!r}")
     if account.tariff not in gateway.tariffs:
         raise ValueError(f"tariff - there is no tariff {account.tariff!r}")
+    try:
+        gateway.tariffs[account.tariff].version(account.first_day)
+    except ValueError as problem:
+        raise ValueError(f"tariff - {problem}") from None
 
 
 def _check_eligibility(database: sqlite3.Connection, gateway: Gateway, application: _Application) -> None:

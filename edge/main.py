@@ -13,25 +13,30 @@ import structlog
 import uvloop
 
 from edge import __version__, api
-from edge.catalog import Catalog
+from edge.catalog import Catalog, check_accounts
 from edge.clock import SystemClock
 from edge.daemon import Ports, notify_systemd, run
 from edge.gateway import Gateway
 from edge.links import build_links, head_end_session
 from edge.mail import MailSender, smtp_transport
 from edge.settings import Settings
-from edge.store.engine import Store
+from edge.store.engine import Store, open_for_reading
 from edge.weather_service import WeatherFetching
 
 log = structlog.get_logger()
 
 
 def run_daemon(settings: Settings, catalog: Catalog) -> None:
-    """Run the daemon until SIGTERM or SIGINT. Raises StoreError when the state directory is not ours."""
+    """Run the daemon until SIGTERM or SIGINT.
+
+    Raises StoreError when the state directory is not ours, ConfigError when accounts have what is no longer configured.
+    """
     clock = SystemClock(settings.site.clock.trust)
     configure_logging(clock)
     store = Store(settings.database, threaded=True)
     try:
+        with contextlib.closing(open_for_reading(settings.database)) as database:
+            check_accounts(database, settings, catalog)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(settings, catalog, clock, store))
     finally:

@@ -19,9 +19,11 @@ DEMAND_AGE = timedelta(minutes=15)  # an older power reading is no demand of now
 def tariff_today(
     database: sqlite3.Connection, account: Account, tariffs: Mapping[str, Tariff], around: Circumstances
 ) -> Tariff:
-    """The prices that an account has today."""
-    today = around.now.astimezone(around.zone).date()
-    return tariffs[customers.tariff_of(database, account.account_id, today)]
+    """The prices that an account has today. Raises LookupError when their file is gone."""
+    name = customers.tariff_of(database, account.account_id, around.now.astimezone(around.zone).date())
+    if name not in tariffs:
+        raise LookupError(f"account {account.account_id} has the tariff {name}, of which there is no file any more")
+    return tariffs[name]
 
 
 def spending(database: sqlite3.Connection, account: Account, credit_cents: int) -> Standing:

@@ -49,9 +49,16 @@ def _month_day(value: object) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
+def _percent(value: object) -> int:
+    parts_per_million = _scaled(value, 4, "3.5")
+    if not 0 <= parts_per_million <= 1_000_000:
+        raise ValueError(f"{value!r} is not from 0 to 100 per cent")
+    return parts_per_million
+
+
 Price = Annotated[int, BeforeValidator(lambda value: _scaled(value, 6, "0.0975"))]
 NotNegativePrice = Annotated[Price, Field(ge=0)]
-Percent = Annotated[int, BeforeValidator(lambda value: _scaled(value, 4, "3.5")), Field(ge=0, le=1_000_000)]
+Percent = Annotated[int, BeforeValidator(_percent)]
 MonthDay = Annotated[tuple[int, int], BeforeValidator(_month_day)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
 

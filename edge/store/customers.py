@@ -1,6 +1,7 @@
 """Accounts: who is enrolled at which meter, who has left, whose ruling or whose days are still open."""
 
 import sqlite3
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
@@ -162,6 +163,18 @@ def tariff_of(database: sqlite3.Connection, account_id: str, day: date) -> str:
     if row is None:
         raise LookupError(f"there is no account {account_id}")
     return str(row[0])
+
+
+def names_in_use(database: sqlite3.Connection) -> Iterator[tuple[str, str, str]]:
+    """What accounts need of the configuration: ``program``, ``tariff`` or ``meter``, its name, and who has it."""
+    rows = database.execute(
+        "SELECT 'program', program, min(account_id) FROM account GROUP BY program"
+        " UNION SELECT 'tariff', tariff, min(account_id) FROM account GROUP BY tariff"
+        " UNION SELECT 'tariff', tariff, min(account_id) FROM tariff_change GROUP BY tariff"
+        " UNION SELECT 'meter', meter_id, account_id FROM account a"
+        " WHERE NOT EXISTS (SELECT 1 FROM unenrolment u WHERE u.account_id = a.account_id)"
+    )
+    yield from rows
 
 
 def add_tariff_change(

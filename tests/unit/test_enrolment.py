@@ -1,12 +1,13 @@
 """Enrolment in a real store: what a row brings along is on the books, a refused row leaves nothing, leaving ends it."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from edge.catalog import load_catalog
+from edge.catalog import check_accounts, load_catalog
 from edge.core import ledger
 from edge.daemon import Ports, build_gateway
 from edge.days import DayCloser
@@ -14,7 +15,7 @@ from edge.enrolment import Outcome, enroll
 from edge.enrolment_file import Row
 from edge.gateway import Gateway
 from edge.leaving import unenroll
-from edge.settings import load_settings
+from edge.settings import ConfigError, load_settings
 from edge.store import books, customers, fleet, records
 from edge.store.engine import Store
 from tests.stand_ins import SettableClock, SilentHeadEnd
@@ -201,3 +202,30 @@ async def test_the_head_end_is_told_of_who_comes_and_goes(gateway: Gateway) -> N
     }
     assert by_kind["protected"]["protected"] is True
     assert (by_kind["unenrolled"]["reason"], by_kind["unenrolled"]["by"]) == ("moved", "tester")
+
+
+async def test_a_program_tariff_or_meter_that_accounts_have_may_not_go(gateway: Gateway) -> None:
+    """Without them no day could be closed and nobody be decided about: the daemon does not start, and says why."""
+    assert (await tried(gateway, takeover="yes", program="pilot", tariff="time-of-use")).accepted
+    catalog = load_catalog(gateway.settings)
+    await gateway.store.read(lambda database: check_accounts(database, gateway.settings, catalog))
+    await gateway.store.write(
+        lambda database: customers.add_tariff_change(database, "A-1", "gone", date(2026, 11, 1), TUESDAY, "test")
+    )
+    others = gateway.settings.site.model_copy(update={"meters": gateway.settings.site.meters[1:]})
+    settings = replace(gateway.settings, site=others)
+    with pytest.raises(ConfigError) as refused:
+        await gateway.store.read(lambda database: check_accounts(database, settings, catalog))
+    assert refused.value.faults == (
+        "edge.toml: the meter 'M-1' is gone, but account A-1 has it",
+        "edge.toml: the tariff 'gone' is gone, but account A-1 has it",
+    )
+
+
+async def test_a_tariff_without_prices_yet_takes_nobody(gateway: Gateway) -> None:
+    later = replace(
+        gateway.tariffs["flat"], versions=(replace(gateway.tariffs["flat"].versions[0], effective=date.max),)
+    )
+    gateway.tariffs = {**gateway.tariffs, "later": later}
+    outcome = await tried(gateway, takeover="yes", tariff="later")
+    assert outcome.reason.startswith("row 1: tariff - tariff flat has no prices for 2026-10-13")

@@ -90,7 +90,10 @@ def test_prices_are_decimal_text(price: str, said: str):
         (GOOD + 'holidays = ["boxing_day"]', "'boxing_day' is neither a date nor one of new_years_day"),
         (GOOD + GOOD, "versions - effective must rise"),
         (GOOD + '[[versions.seasons]]\nenergy_per_kwh = "1"', "give either energy_per_kwh or seasons"),
-        (GOOD + '[[versions.taxes]]\nname = "a"\npercent = "101"', "versions.0.taxes.0.percent - "),
+        (
+            GOOD + '[[versions.taxes]]\nname = "a"\npercent = "101"',
+            "versions.0.taxes.0.percent - '101' is not from 0 to 100 per cent",
+        ),
         (GOOD + '[[fuel]]\nper_kwh = "1"', "fuel.0.effective - Field required"),
         (
             GOOD + '[[riders]]\nname = "a"\neffective = 2026-01-02\nuntil = 2026-01-02\nper_kwh = "1"',
@@ -113,6 +116,8 @@ def test_faults_of_a_file(text: str, said: str):
         ),
         ('begins = "04-31"\nenergy_per_kwh = "1"', "'04-31' is not a month and day"),
         ('begins = "02-29"\nenergy_per_kwh = "1"', "'02-29' is not a month and day"),
+        ('begins = "06-31"\nenergy_per_kwh = "1"', "seasons.0.begins - '06-31' is not a month and day"),
+        ('begins = "6-1"\nenergy_per_kwh = "1"', "'6-1' is not a month and day"),
         ('energy_per_kwh = "1"\nother_hours = "a"', "belong to periods"),
         ('periods = { a = "1" }', "other_hours - names one of periods"),
         (
