@@ -1,6 +1,7 @@
 """Payments: taken from any interface, posted exactly once, answered only when durable."""
 
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
@@ -49,6 +50,14 @@ async def take_payment(gateway: Gateway, request: PaymentRequest, by: str) -> Re
     """Post a payment and whatever it sets in motion in one durable transaction; the same id again changes nothing."""
     around = gateway.circumstances()
     return await gateway.record(lambda database: post_payment(database, gateway, request, around, by))
+
+
+async def take_payments(gateway: Gateway, requests: Sequence[PaymentRequest], by: str) -> list[Receipt]:
+    """Post payments that came together in one durable transaction; each has its receipt, a bad one is refused alone."""
+    around = gateway.circumstances()
+    return await gateway.record(
+        lambda database: [post_payment(database, gateway, request, around, by) for request in requests]
+    )
 
 
 def post_payment(

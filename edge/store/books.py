@@ -6,19 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from edge.core.ledger import GENESIS_HASH, Transaction, arrears, deposits, entry_hash, prepaid
+from edge.core.ledger import GENESIS_HASH, arrears, deposits, entry_hash, prepaid
 from edge.core.payments import Source
 from edge.store.base import instant_of, instant_text
-
-
-@dataclass(frozen=True, slots=True)
-class Posted:
-    """A posted transaction: its id, the last entry's id, the customer's balance after it and before it."""
-
-    transaction_id: int
-    entry_id: int
-    balance_cents: int
-    before_cents: int
+from edge.store.posting import Posted as Posted
+from edge.store.posting import post as post
 
 
 def _cents(database: sqlite3.Connection, ledger_account: str) -> int:
@@ -49,41 +41,6 @@ def arrears_cents(database: sqlite3.Connection, account_id: str) -> int:
 def deposit_cents(database: sqlite3.Connection, account_id: str) -> int:
     """The customer's deposit that was not applied."""
     return -_cents(database, deposits(account_id))
-
-
-def post(
-    database: sqlite3.Connection, transaction: Transaction, *, posted_at: datetime, received_at: datetime, by: str
-) -> Posted:
-    """Post a transaction. Raises sqlite3.IntegrityError when its ref was posted before, and nothing is changed."""
-    row = database.execute("SELECT max(transaction_id) FROM ledger_transaction").fetchone()
-    transaction_id = (row[0] or 0) + 1
-    last = database.execute("SELECT entry_id, entry_hash FROM ledger_entry ORDER BY entry_id DESC LIMIT 1").fetchone()
-    entry_id, previous_hash = last or (0, GENESIS_HASH)
-    head = (
-        transaction.kind,
-        transaction.account_id,
-        transaction.day.isoformat(),
-        transaction.ref,
-        instant_text(posted_at),
-        instant_text(received_at),
-        by,
-        transaction.note,
-        int(transaction.estimated),
-        transaction.reverses,
-    )
-    before_cents = balance_cents(database, transaction.account_id)
-    for posting in transaction.postings:
-        entry_id += 1
-        after = _cents(database, posting.ledger_account) + posting.amount_cents
-        fields = (entry_id, transaction_id, posting.ledger_account, posting.amount_cents, after)
-        previous_hash = entry_hash(previous_hash, (*fields, *head))
-        database.execute("INSERT INTO ledger_entry VALUES (?, ?, ?, ?, ?, ?)", (*fields, previous_hash))
-        database.execute(
-            "INSERT INTO balance VALUES (?, ?) ON CONFLICT (ledger_account) DO UPDATE SET cents = excluded.cents",
-            (posting.ledger_account, after),
-        )
-    database.execute("INSERT INTO ledger_transaction VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (transaction_id, *head))
-    return Posted(transaction_id, entry_id, balance_cents(database, transaction.account_id), before_cents)
 
 
 @dataclass(frozen=True, slots=True)
