@@ -141,9 +141,10 @@ def _take_first_payment(
         application.first_payment_id,
         application.account.account_id,
         application.first_payment_cents,
-        around.now,
-        "enrolment",
-        "customer",
+        None,
+        "",
+        "",
+        usual_channel="enrolment",
     )
     receipt = post_payment(database, gateway, request, around, by)
     if receipt.status != "posted":

@@ -17,6 +17,8 @@ from edge.store import books, customers, fleet, records, returns
 from edge.store.books import StoredPayment
 from edge.store.customers import Account
 
+UNTOLD_CHANNELS = frozenset({"field", "head end", "enrolment"})  # what a channel is called where none is told
+
 
 @dataclass(frozen=True, slots=True)
 class PaymentRequest:
@@ -159,7 +161,7 @@ def _answer_again(database: sqlite3.Connection, earlier: StoredPayment, request:
             ("account_id", earlier.account_id, request.account_id),
             ("amount", earlier.amount_cents, request.amount_cents),
             ("paid_at", earlier.paid_at, request.paid_at),
-            ("channel", earlier.channel, request.channel or None),
+            ("channel", None if earlier.channel in UNTOLD_CHANNELS else earlier.channel, request.channel or None),
             ("source", earlier.source, (source_of(request.source) or Source.CUSTOMER) if request.source else None),
         )
         if before != now and None not in (before, now)

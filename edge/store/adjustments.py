@@ -1,6 +1,7 @@
 """What is charged, credited, deferred and refunded beside the days: the rows behind those postings."""
 
 import sqlite3
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -156,3 +157,47 @@ def add_refund(
             transaction_id,
         ),
     )
+
+
+_ON_PREPAID = (
+    "coalesce((SELECT sum(e.amount_cents) FROM ledger_entry e WHERE e.transaction_id = r.transaction_id"
+    " AND e.ledger_account = 'liabilities:prepaid:' || r.account_id), 0)"
+)
+_ON_ARREARS = _ON_PREPAID.replace("liabilities:prepaid:", "assets:arrears:")
+_AUDITED = (  # what a row is called, its table, its id, and where it does not fit its postings
+    ("payment", "payment", "payment_id", f"{_ON_PREPAID} <> -to_balance_cents OR {_ON_ARREARS} <> -to_arrears_cents"),
+    (
+        "returned payment",
+        "returned_payment",
+        "payment_id",
+        "NOT EXISTS (SELECT 1 FROM payment p JOIN ledger_transaction t ON t.reverses = p.transaction_id"
+        " WHERE p.payment_id = r.payment_id AND t.transaction_id = r.transaction_id AND t.kind = 'returned_payment')"
+        f" OR {_ON_PREPAID} + {_ON_ARREARS} <> fee_cents + (SELECT amount_cents FROM payment p"
+        " WHERE p.payment_id = r.payment_id)",
+    ),
+    (
+        "charge or credit",
+        "miscellaneous",
+        "item_id",
+        f"{_ON_PREPAID} <> CASE nature WHEN 'charge' THEN amount_cents ELSE -amount_cents END",
+    ),
+    (
+        "instalment agreement",
+        "instalment_agreement",
+        "agreement_id",
+        f"{_ON_PREPAID} <> -amount_cents OR {_ON_ARREARS} <> amount_cents",
+    ),
+    (
+        "refund",
+        "refund",
+        "refund_id",
+        f"{_ON_PREPAID} <> balance_cents OR {_ON_ARREARS} <> billed_cents - to_arrears_cents",
+    ),
+)
+
+
+def audit(database: sqlite3.Connection) -> Iterator[str]:
+    """Compare payments, returns, charges, credits, agreements and refunds with their postings; a sentence a problem."""
+    for what, table, key, differs in _AUDITED:
+        for (row_id,) in database.execute(f"SELECT {key} FROM {table} r WHERE {differs} ORDER BY {key}"):
+            yield f"{what} {row_id}: the ledger posted something else"

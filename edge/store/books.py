@@ -8,6 +8,7 @@ from datetime import date, datetime
 
 from edge.core.ledger import GENESIS_HASH, arrears, deposits, entry_hash, prepaid
 from edge.core.payments import Source
+from edge.store import adjustments
 from edge.store.base import instant_of, instant_text
 from edge.store.posting import Posted as Posted
 from edge.store.posting import post as post
@@ -281,6 +282,7 @@ def audit(database: sqlite3.Connection) -> Iterator[str]:
                 f" its entries sum to {running.get(ledger_account, 0)}"
             )
     yield from _audit_payments(database)
+    yield from adjustments.audit(database)
     yield from _audit_days(database)
     yield from _audit_orders(database)
 

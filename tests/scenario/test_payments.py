@@ -1,6 +1,8 @@
 """Payments: whose money, when it was made, once on every path, in whatever order they and their returns arrive."""
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -196,3 +198,36 @@ async def test_what_the_head_end_says_again_with_another_fee_is_told(gateway: Ga
     assert await standing(gateway) == (-5_00, 0)
     (told,) = await events(gateway, "rejected")
     assert told["reason"] == "payment P-1 was returned before with another fee"
+
+
+async def test_a_payment_that_two_paths_report_counts_once(gateway: Gateway) -> None:
+    """Where no channel was told, the head end may tell it later."""
+    await enrolled(gateway, first_payment="30.00", first_payment_id="P-1", takeover="no")
+    again = await paid(gateway, "P-1", 30_00, paid_at=TUESDAY - HOUR, channel="kiosk", source="customer")
+    assert again.status == "duplicate"
+    assert await standing(gateway) == (30_00, 0)
+
+
+@pytest.mark.parametrize("table", ["ledger_entry", "ledger_transaction", "payment"])
+async def test_no_shell_replaces_a_row_of_the_books(tmp_path: Path, table: str) -> None:
+    """INSERT OR REPLACE deletes without asking the triggers for deletion, on a connection as any shell opens it."""
+    with a_gateway(tmp_path) as gateway:
+        await enrolled(gateway)
+        await paid(gateway, "P-1", 30_00)
+        with (
+            closing(sqlite3.connect(gateway.settings.database)) as shell,
+            pytest.raises(sqlite3.IntegrityError, match=f"{table} is insert-only"),
+        ):
+            shell.execute(f"INSERT OR REPLACE INTO {table} SELECT * FROM {table} LIMIT 1")
+
+
+async def test_the_audit_names_a_payment_that_is_not_what_was_posted(tmp_path: Path) -> None:
+    with a_gateway(tmp_path) as gateway:
+        await enrolled(gateway, arrears="50.00")
+        await paid(gateway, "P-1", 30_00)
+        database = gateway.store._database
+        database.execute("BEGIN")
+        database.execute("DROP TRIGGER payment_no_update")
+        database.execute("UPDATE payment SET to_arrears_cents = 800, to_balance_cents = 2200")
+        assert list(books.audit(database)) == ["payment P-1: the ledger posted something else"]
+        database.execute("ROLLBACK")
