@@ -122,8 +122,12 @@ class SystemClock:
         return now >= EARLIEST and not settling
 
     async def wait(self, until: datetime, event: asyncio.Event | None = None) -> bool:
-        """Return once the clock reads at least ``until`` (False) or ``event`` is set (True), however it is stepped."""
-        while (remaining := until - self.now()) > timedelta(0):
+        """Return once the clock reads at least ``until`` (False) or ``event`` is set (True), however it is stepped.
+
+        A clock that is set back does not make the wait longer: it ends when it would have ended.
+        """
+        end = self._loop_time() + (until - self.now() + STEP).total_seconds()
+        while (remaining := until - self.now()) > timedelta(0) and self._loop_time() < end:
             if await _wait_slice(min(remaining, WAKE_MAX).total_seconds(), event):
                 return True
         return event is not None and event.is_set()

@@ -13,6 +13,7 @@ import structlog
 
 from edge.catalog import Catalog, switchgear_of
 from edge.clock import Clock
+from edge.clock_watch import ClockWatch
 from edge.core import vee
 from edge.days import DayCloser
 from edge.displays import Displays
@@ -68,10 +69,13 @@ async def run(settings: Settings, catalog: Catalog, ports: Ports, ready: Callabl
         for meters in by_line(polled_meters(settings, catalog, ports.links))
     ]
     head_end = HeadEnd(gateway, ports.head_end)
+    clock_watch = ClockWatch(gateway)
+    await clock_watch.look()
     await _heartbeat(gateway, {})
     async with asyncio.TaskGroup() as tasks:
         for poller in pollers:
             tasks.create_task(poller.run())
+        tasks.create_task(clock_watch.run())
         tasks.create_task(DayCloser(gateway).run())
         tasks.create_task(Supervision(gateway).run())
         tasks.create_task(operator.run())
@@ -168,6 +172,7 @@ async def _heartbeat(gateway: Gateway, written: dict[str, str]) -> None:
         "heartbeat": str(os.getpid()),
         "clock_trusted": "yes" if gateway.clock_trusted() else "no",
         "broker_connected": "yes" if gateway.head_end.connected else "no",
+        **({"trusted_at": now.isoformat()} if around.clock_trusted else {}),
         "payments_feed_seen_at": feed.isoformat() if feed else "",
         "forecast_fetched_at": forecast.fetched_at.isoformat() if forecast else "",
     }

@@ -52,15 +52,20 @@ class DayCloser:
         """Once a day, drop register reads that are older than the site keeps them; closed days keep their registers."""
         gateway = self._gateway
         today = gateway.clock.now().astimezone(gateway.settings.zone).date()
-        if self._pruned_on == today:
+        if self._pruned_on == today or not gateway.days_may_close():
             return
         self._pruned_on = today
         before = gateway.clock.now() - timedelta(days=gateway.settings.site.polling.keep_readings_days)
         await gateway.store.write(lambda database: fleet.prune_reads(database, before))
 
     async def close_due(self) -> int:
-        """Close every day that can be closed; how many accounts still have an open past day."""
+        """Close every day that can be closed; how many accounts still have an open past day.
+
+        None while the clock is in doubt: a day that has not passed must not be called over, nor reads be forgotten.
+        """
         gateway = self._gateway
+        if not gateway.days_may_close():
+            return 1
         account_ids = await gateway.store.read(self._open_accounts)
         still_open = 0
         for start in range(0, len(account_ids), BATCH):

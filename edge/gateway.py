@@ -79,16 +79,29 @@ class Gateway:
     under_command: set[str] = field(default_factory=set)
     commanded_at: dict[str, float] = field(default_factory=dict)  # by the loop's clock: what was seen before is old
     deciding: bool = False  # many accounts are being decided: their disconnects wait until all are
-    latest_recorded: datetime | None = None  # the latest instant on record: the clock may not be before it
+    latest_recorded: datetime | None = None  # when the clock was trusted last: it may not be before that
+    clock_in_doubt: bool = True  # until it was found trusted, and since it last was not plausible
+    reads_mended: int = 0  # how often reads of a wrong clock were refused: whoever remembers a read looks again
     progress: dict[str, float] = field(default_factory=dict)
 
     def clock_trusted(self) -> bool:
-        """Whether a disconnect may rest on the clock: it is synchronised, and not before what is on record."""
+        """Whether a disconnect may rest on the clock: it is synchronised, and nothing speaks against it."""
+        trusted = self.clock_plausible() and self.clock.trusted()
+        if trusted:
+            self.latest_recorded = self.clock.now()
+        return trusted
+
+    def clock_plausible(self) -> bool:
+        """Whether nothing speaks against the clock: no step lately, and not before an instant when it was trusted."""
         now = self.clock.now()
         behind = self.latest_recorded is not None and now < self.latest_recorded - BACKWARDS_MAX
-        if not behind:
-            self.latest_recorded = now
-        return self.clock.trusted() and not behind
+        plausible = self.clock.steady() and not behind
+        self.clock_in_doubt = self.clock_in_doubt or not plausible
+        return plausible
+
+    def days_may_close(self) -> bool:
+        """Whether a civil day may be called over: the clock is trusted, and what a wrong one left has been mended."""
+        return self.clock_trusted() and not self.clock_in_doubt
 
     def circumstances(self) -> Circumstances:
         """What holds for the whole gateway now."""
@@ -150,7 +163,8 @@ class Gateway:
                 return None, stored_weather(database)
             last_sign = known["heartbeat"][1]
             past.note_stop(database, last_sign)
-            return last_sign, stored_weather(database)
+            trusted = known.get("trusted_at")
+            return None if trusted is None else datetime.fromisoformat(trusted[0]), stored_weather(database)
 
         self.latest_recorded, self.weather = await self.store.write(stored)
 

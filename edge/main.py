@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import sys
 from collections.abc import Awaitable, Callable, MutableMapping
+from datetime import timedelta
 from typing import Any
 
 import structlog
@@ -31,7 +32,8 @@ def run_daemon(settings: Settings, catalog: Catalog) -> None:
 
     Raises StoreError when the state directory is not ours, ConfigError when accounts have what is no longer configured.
     """
-    clock = SystemClock(settings.site.clock.trust)
+    wanted = settings.site.clock
+    clock = SystemClock(wanted.trust, timedelta(minutes=wanted.settle_minutes))
     configure_logging(clock)
     store = Store(settings.database, threaded=True)
     try:

@@ -142,6 +142,7 @@ class LinePoller:
         self._attempts = attempts
         self._answered = answered
         self._batch = _Batch()
+        self._remembered = gateway.reads_mended
         self._today = (datetime.max.replace(tzinfo=UTC),) * 2  # start and end of the civil day; not asked yet
 
     async def run(self) -> None:
@@ -158,6 +159,8 @@ class LinePoller:
 
     async def sweep(self) -> None:
         """Ask every meter that is due, the living first, and save what came."""
+        if self._remembered != self._gateway.reads_mended:
+            await self._remember()
         now = self._gateway.clock.now()
         due = [meter for meter in self._meters if meter.is_due(now)]
         if self._concentrator is not None:
@@ -207,6 +210,7 @@ class LinePoller:
                 change = fleet.relay_change(database, meter.meter_id)
                 meter.relay = None if change is None else change.relay
 
+        self._remembered = self._gateway.reads_mended
         await self._gateway.store.read(stored)
 
     async def _poll(self, meter: PolledMeter) -> None:
@@ -237,7 +241,13 @@ class LinePoller:
         if readout.energy_import_wh is None:
             return
         new = vee.RegisterRead(now, readout.energy_import_wh)
-        assessment = vee.validate(meter.last, new, meter.limits, wrong_serial=meter.is_other(readout.serial))
+        assessment = vee.validate(
+            meter.last,
+            new,
+            meter.limits,
+            wrong_serial=meter.is_other(readout.serial),
+            clock_doubtful=not self._gateway.clock_plausible(),
+        )
         flags = tuple(flag.value for flag in assessment.flags)
         self._batch.reads.append(
             StoredRead(
@@ -252,7 +262,7 @@ class LinePoller:
         )
         if assessment.accepted:
             meter.last, meter.refused = new, ()
-        elif flags != meter.refused:
+        elif flags != meter.refused and vee.Flag.CLOCK_UNTRUSTED not in assessment.flags:  # told once, for all meters
             meter.refused = flags
             data: dict[str, object] = {"meter_id": meter.meter_id, "flags": list(flags), "energy_wh": new.energy_wh}
             self._batch.alarms.append(("read_rejected", now, data))

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -48,6 +48,7 @@ class ClockPart(_Part):
     """Who says that the clock is right: the kernel, or nobody is asked (benches)."""
 
     trust: Literal["kernel", "always"] = "kernel"
+    settle_minutes: Annotated[int, Field(ge=0)] = 15
 
 
 class Polling(_Part):
@@ -258,7 +259,10 @@ def load_settings(config: Path | None = None, state_dir: Path | None = None) -> 
     try:
         zone = ZoneInfo(site.timezone)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ConfigError([f"{file.name}: timezone - {site.timezone!r} is not a known time zone"]) from None
+        fault = f"{site.timezone!r} is not a known time zone"
+        if not available_timezones():
+            fault = "this machine has no time zone data: install the package tzdata"
+        raise ConfigError([f"{file.name}: timezone - {fault}"]) from None
     return Settings(site=site, zone=zone, config_file=file.absolute(), state_dir=find_state_dir(state_dir).absolute())
 
 

@@ -45,10 +45,12 @@ class Supervision:
         gateway = self._gateway
         now = gateway.clock.now()
         everybody = everybody or (self._change is not None and self._change <= now)
-        self._change = await gateway.record(lambda database: tell_changes(database, now))
+        if gateway.clock_plausible():  # else nothing has begun or run out for sure
+            self._change = await gateway.record(lambda database: tell_changes(database, now))
         account_ids = await gateway.store.read(customers.accounts_to_watch)
         quiet = {} if everybody else self._quiet_until
-        wanted = [account_id for account_id in account_ids if quiet.get(account_id, now) <= now]
+        set_back = now + LOOK_SELDOM  # whoever was to be quiet for longer was so by a clock that has been set back
+        wanted = [one for one in account_ids if not now < quiet.get(one, now) <= set_back]
         gateway.deciding = True
         try:
             for start in range(0, len(wanted), BATCH):

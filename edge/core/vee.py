@@ -26,6 +26,7 @@ class Flag(StrEnum):
     OUT_OF_RANGE = "out_of_range"  # below zero, or beyond the register's last digit
     WRONG_SERIAL = "wrong_serial"  # another meter answered
     FROM_THE_FUTURE = "from_the_future"  # stamped later than now
+    CLOCK_UNTRUSTED = "clock_untrusted"  # stamped by a clock that was set, or that runs behind the records
     OUT_OF_ORDER = "out_of_order"  # not later than the last accepted read
 
 
@@ -72,11 +73,13 @@ def validate(
     *,
     now: datetime | None = None,
     wrong_serial: bool = False,
+    clock_doubtful: bool = False,
 ) -> Assessment:
     """Compare a read with the last accepted one (None: there is none) and with what is possible.
 
     ``now``: for reads that carry a stamp of their own; None where the gateway stamped them itself. ``wrong_serial``:
-    the device told the serial number of another meter than the one expected here.
+    the device told the serial number of another meter than the one expected here. ``clock_doubtful``: something speaks
+    against the clock that stamped the read.
 
     A register of zero after a higher one is refused even where a rollover could explain it: the next read tells.
     """
@@ -86,6 +89,8 @@ def validate(
         flags.append(Flag.OUT_OF_RANGE)
     if wrong_serial:
         flags.append(Flag.WRONG_SERIAL)
+    if clock_doubtful:
+        flags.append(Flag.CLOCK_UNTRUSTED)
     if now is not None and _elapsed(now, new.at) > timedelta(seconds=limits.slack_seconds):
         flags.append(Flag.FROM_THE_FUTURE)
     if new.energy_wh == 0 and (limits.zero_means_unknown or (previous is not None and previous.energy_wh > 0)):

@@ -78,6 +78,19 @@ def prune_reads(database: sqlite3.Connection, before: datetime) -> None:
     )
 
 
+def refuse_reads_after(database: sqlite3.Connection, instant: datetime, flag: str) -> int:
+    """Let reads stamped later than an instant count for nothing; how many there were. One search a meter."""
+    before = database.total_changes
+    database.execute(
+        "WITH RECURSIVE meter(id) AS (SELECT min(meter_id) FROM reading UNION ALL"
+        " SELECT (SELECT min(meter_id) FROM reading WHERE meter_id > id) FROM meter WHERE id IS NOT NULL)"
+        " UPDATE reading SET accepted = 0, flags = trim(flags || ' ' || ?2)"
+        " WHERE accepted = 1 AND meter_id IN (SELECT id FROM meter) AND at > ?1",
+        (instant_text(instant), flag),
+    )
+    return database.total_changes - before
+
+
 def save_links(database: sqlite3.Connection, links: Sequence[tuple[str, str, datetime, str]]) -> None:
     """Record link states that changed: (meter_id, state, since, last error)."""
     database.executemany(

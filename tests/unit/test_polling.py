@@ -28,6 +28,9 @@ class Clock:
     def now(self) -> datetime:
         return self.time
 
+    def steady(self) -> bool:
+        return True
+
 
 class Meter:
     """A link that answers, or not."""

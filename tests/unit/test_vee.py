@@ -60,11 +60,12 @@ def test_every_flag_has_a_row():
     first, new = read(5_000), read(5_000, 120)
     other = {
         Flag.WRONG_SERIAL: validate(first, new, LIMITS, wrong_serial=True),
+        Flag.CLOCK_UNTRUSTED: validate(first, new, LIMITS, clock_doubtful=True),
         Flag.FROM_THE_FUTURE: validate(first, new, LIMITS, now=T0),
         Flag.FROZEN: validate(first, new, Limits(frozen_seconds=3600)),
     }
     assert all(found.flags == (flag,) for flag, found in other.items())
-    assert [found.accepted for found in other.values()] == [False, False, True]
+    assert [found.accepted for found in other.values()] == [False, False, False, True]
     rows = {"too_fast", "backwards", "zero", "rollover", "out_of_range", "out_of_order"}
     assert rows | set(other) == set(Flag)
 
