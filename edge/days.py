@@ -1,33 +1,36 @@
-"""Closing civil days: use between two midnights from register reads, rated, posted once, and decided upon.
+"""Closing civil days: use between two midnights, rated, posted once, and decided upon.
 
-A day closes when the register at its end is known: from the reads just before and after midnight. A meter that does not
-answer keeps its days open, and an open yesterday blocks a disconnect; when it answers again the days between are closed
-in order, their use laid evenly over the time, so that they sum to what the register counted.
+A day closes when the register at its end is known: from the reads just before and after midnight. A meter that does
+not answer in time has its day closed on an estimate where the rules allow one (domain-rules R59, R62), marked as such;
+it blocks a disconnect until a read takes its place (C21). Where no rule estimates, the day stays open, on a list for a
+person. When the meter answers again, the days that rested on estimates are trued up (``corrections``), and those that
+stayed open are closed in order, their use laid evenly over the time, so that they sum to what the register counted.
 """
 
 import sqlite3
-from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 
 import structlog
 
-from edge.core import ledger, rating, vee
-from edge.core.tariffs import period_spans
-from edge.facts import Circumstances, month_so_far
+from edge.core import ledger, vee
+from edge.core.usage import DayUse
+from edge.corrections import BillToDate, recompute
+from edge.day_use import WHY, DayFinder
+from edge.facts import Circumstances
 from edge.gateway import Gateway
 from edge.notices import tell_balance
-from edge.store import books, customers, fleet
-from edge.store.books import ClosedDay
+from edge.store import books, customers, fleet, manual, records, usage
 from edge.store.customers import Account
+from edge.store.manual import ManualDay, Why
+from edge.store.usage import ClosedDay
 
 log = structlog.get_logger()
 
 BATCH = 200  # accounts closed in one transaction
-LOOSE_BOUNDARY = timedelta(hours=2)  # reads further apart than this leave a day's use estimated
 
 
 class DayCloser:
-    """The task that closes days as soon as reads allow, in order, each once."""
+    """The task that closes days as soon as reads allow, in order, each once, and trues up what rested on estimates."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
@@ -59,14 +62,15 @@ class DayCloser:
         await gateway.store.write(lambda database: fleet.prune_reads(database, before))
 
     async def close_due(self) -> int:
-        """Close every day that can be closed; how many accounts still have an open past day.
+        """True up and close every day that can be; how many accounts still have an open past day.
 
         None while the clock is in doubt: a day that has not passed must not be called over, nor reads be forgotten.
         """
         gateway = self._gateway
         if not gateway.days_may_close():
             return 1
-        account_ids = await gateway.store.read(self._open_accounts)
+        known_after_all, account_ids = await gateway.store.read(self._accounts)
+        await self._true_up(known_after_all)
         still_open = 0
         for start in range(0, len(account_ids), BATCH):
             batch = account_ids[start : start + BATCH]
@@ -76,141 +80,137 @@ class DayCloser:
             )
         return still_open
 
-    def _open_accounts(self, database: sqlite3.Connection) -> list[str]:
+    def _accounts(self, database: sqlite3.Connection) -> tuple[list[str], list[str]]:
+        """Accounts whose estimates a read overtook, and those with an open past day."""
         gateway = self._gateway
         today = gateway.clock.now().astimezone(gateway.settings.zone).date()
-        return customers.accounts_open_before(database, today)
+        return usage.known_after_all(database), customers.accounts_open_before(database, today)
+
+    async def _true_up(self, account_ids: list[str]) -> None:
+        gateway = self._gateway
+        for account_id in account_ids:
+            around = gateway.circumstances()
+
+            def work(
+                database: sqlite3.Connection, account_id: str = account_id, around: Circumstances = around
+            ) -> None:
+                first = usage.first_estimated_day(database, account_id)
+                if first is not None:
+                    recompute(database, gateway, account_id, first, around, "an actual read after estimates")
+
+            await gateway.record(work)
 
     def _close_batch(self, database: sqlite3.Connection, account_ids: list[str], around: Circumstances) -> int:
         still_open = 0
+        listed = manual.listed_accounts(database)
         today = around.now.astimezone(around.zone).date()
         for account_id in account_ids:
             account = customers.account(database, account_id)
             assert account is not None
             end = today if account.last_day is None else min(today, account.last_day + timedelta(days=1))
-            while (day := next_open_day(database, account)) < end:
-                if not self._close(database, account, day, around):
+            closing = _Closing(database, self._gateway, account, around)
+            while closing.next_day < end:
+                if not closing.close():
                     still_open += 1
                     break
+                if account_id in listed:
+                    manual.unlist(database, account_id)
+                    listed.remove(account_id)
         return still_open
 
-    def _close(self, database: sqlite3.Connection, account: Account, day: date, around: Circumstances) -> bool:
-        use = self._use(database, account, day, around)
+
+class _Closing:
+    """The open days of one account, closed in order inside one transaction."""
+
+    def __init__(self, database: sqlite3.Connection, gateway: Gateway, account: Account, around: Circumstances) -> None:
+        self._database = database
+        self._gateway = gateway
+        self._account = account
+        self._around = around
+        self._finder = DayFinder(database, gateway, account)
+        self._previous = usage.last_day(database, account.account_id)
+        self._bill: BillToDate | None = None
+
+    @property
+    def next_day(self) -> date:
+        """The first civil day of the account that is not on the books."""
+        return self._account.first_day if self._previous is None else self._previous.day + timedelta(days=1)
+
+    def close(self) -> bool:
+        """Close the next day; whether that was possible."""
+        day = self.next_day
+        previous_end_wh = None if self._previous is None else self._previous.end_register_wh
+        use = self._finder.known(day, previous_end_wh)
         if use is None:
-            return False
-        charges = self._charges(database, account, use)
-        transaction = ledger.charge(account_id=account.account_id, day=day, charges=charges, estimated=use.estimated)
-        posted = books.post(database, transaction, posted_at=around.now, received_at=around.now, by="day close")
-        closed = ClosedDay(
-            account_id=account.account_id,
-            day=day,
-            meter_id=account.meter_id,
-            start_register_wh=use.start_wh,
-            end_register_wh=use.end_wh,
-            energy_wh=use.energy_wh,
-            estimated=use.estimated,
-            by_period=use.by_period,
-            charges=charges,
-            charge_cents=sum(charges.values()),
-            balance_cents=posted.balance_cents,
-            closed_at=around.now,
-        )
-        books.add_day(database, closed)
-        if account.active:
-            tell_balance(database, self._gateway, account, posted, around)
-        self._gateway.rule(database, account.account_id, around)
-        log.info("day closed", account=account.account_id, day=day.isoformat(), charge_cents=closed.charge_cents)
+            use = self._estimate(day, previous_end_wh)
+            if use is None:
+                return False
+        self._post(use)
         return True
 
-    def _use(
-        self, database: sqlite3.Connection, account: Account, day: date, around: Circumstances
-    ) -> "_DayUse | None":
-        """What the meter counted on a day; None while no read at or after its end has come."""
-        registers = _Registers(database, account.meter_id, self._gateway.limits[account.meter_id])
-        start, end = vee.day_bounds(day, around.zone)
-        end_wh = registers.at(end)
-        if end_wh is None:
+    def _estimate(self, day: date, previous_end_wh: int | None) -> DayUse | None:
+        _, end = self._finder.bounds(day)
+        if self._around.now < end + timedelta(hours=self._gateway.settings.site.estimation.after_hours):
             return None
-        if day == account.first_day:
-            start = account.enrolled_at
-            start_wh = registers.at(start) if registers.at(start) is not None else end_wh
-        else:
-            closed = books.last_day(database, account.account_id)
-            assert closed is not None
-            start_wh = closed.end_register_wh
-        assert start_wh is not None
-        tariff = self._gateway.tariffs[customers.tariff_of(database, account.account_id, day)]
-        periods = [
-            (span.period, energy)
-            for span in (period_spans(tariff, day, around.zone) if tariff.time_of_use else ())
-            if span.period and (energy := registers.between(max(span.start, start), span.end)) is not None
-        ]
-        energy_wh = vee.register_delta(start_wh, end_wh, registers.limits)
-        return _DayUse(day, start_wh, end_wh, energy_wh, registers.loose, _summing_to(energy_wh, periods))
+        found = self._finder.estimate(day, previous_end_wh, {})
+        if isinstance(found, DayUse):
+            return found
+        self._list(day, found)
+        return None
 
-    def _charges(self, database: sqlite3.Connection, account: Account, use: "_DayUse") -> dict[str, int]:
-        """The bill of the month to date less what was charged so far (architecture section 0.2), by kind."""
-        span = customers.tariff_span(database, account, use.day)
-        first = max(use.day.replace(day=1), span.first_day)  # a tariff that began inside the month has its own bill
-        earlier = books.days(database, account.account_id, first, use.day - timedelta(days=1))
-        usage, charged = month_so_far(earlier)
-        usage.append(rating.DayUsage(use.day, use.energy_wh, use.by_period))
-        return rating.charges_for_last_day(self._gateway.tariffs[span.tariff], usage, charged)
+    def _list(self, day: date, why: Why) -> None:
+        """Leave a day to a person; the head end is told once that no more estimates follow."""
+        account_id, now = self._account.account_id, self._around.now
+        listed = ManualDay(account_id, day, why, f"{WHY[why]}: {self._finder.efforts()}", now)
+        if manual.list_day(self._database, listed):
+            kind = "estimation_ended" if why == "too_long" else "day_needs_a_person"
+            data = {"account_id": account_id, "day": day.isoformat(), "why": why, "reason": listed.reason}
+            records.add_event(self._database, kind, now, data)
 
-
-@dataclass(frozen=True, slots=True)
-class _DayUse:
-    day: date
-    start_wh: int
-    end_wh: int
-    energy_wh: int
-    estimated: bool
-    by_period: tuple[tuple[str, int], ...]
-
-
-class _Registers:
-    """A meter's register at instants, from the accepted reads around them; ``loose``: some lay far apart."""
-
-    def __init__(self, database: sqlite3.Connection, meter_id: str, limits: vee.Limits) -> None:
-        self._database = database
-        self._meter_id = meter_id
-        self.limits = limits
-        self.loose = False
-
-    def at(self, instant: datetime) -> int | None:
-        before, after = fleet.reads_around(self._database, self._meter_id, instant)
-        if after is None:
-            return None
-        if before is None:
-            return after.energy_wh  # the meter was first read after this instant: nothing is known to have been used
-        self.loose = self.loose or after.at - before.at > LOOSE_BOUNDARY
-        return vee.register_at(
-            instant,
-            vee.RegisterRead(before.at, before.energy_wh),
-            vee.RegisterRead(after.at, after.energy_wh),
-            self.limits,
+    def _post(self, use: DayUse) -> None:
+        database, account, now = self._database, self._account, self._around.now
+        charges = self._bill_to_date(use.day).charge(use)
+        estimated = use.quality.value == "estimated"
+        transaction = ledger.charge(
+            account_id=account.account_id, day=use.day, charges=charges, estimated=estimated, note=use.reason
         )
+        posted = books.post(database, transaction, posted_at=now, received_at=now, by="day close")
+        closed = ClosedDay(
+            account.account_id,
+            1,
+            account.meter_id,
+            use,
+            charges,
+            posted.balance_cents,
+            posted.transaction_id,
+            now,
+        )
+        usage.add_day(database, closed, self._finder.bounds(use.day)[1])
+        self._previous = closed
+        if estimated:
+            self._tell_estimated(closed)
+        if account.active:
+            tell_balance(database, self._gateway, account, posted, self._around)
+        self._gateway.rule(database, account.account_id, self._around)
+        log.info("day closed", account=account.account_id, day=use.day.isoformat(), charge_cents=closed.charge_cents)
 
-    def between(self, start: datetime, end: datetime) -> int | None:
-        if end <= start:
-            return 0
-        start_wh, end_wh = self.at(start), self.at(end)
-        if start_wh is None or end_wh is None:
-            return None
-        return vee.register_delta(start_wh, end_wh, self.limits)
+    def _bill_to_date(self, day: date) -> BillToDate:
+        """The bill that a day belongs to, with what is on the books of it (architecture section 0.2)."""
+        tariff, begins = self._finder.bill_of(day)
+        if self._bill is None or self._bill.begins != begins:
+            self._bill = BillToDate(tariff, begins)
+            for earlier in usage.days(self._database, self._account.account_id, begins, day - timedelta(days=1)):
+                self._bill.add(earlier.use, earlier.charges)
+        return self._bill
 
-
-def _summing_to(energy_wh: int, periods: list[tuple[str, int]]) -> tuple[tuple[str, int], ...]:
-    """The use by period, each period once; what rounding leaves over goes to the last period of the day."""
-    sums: dict[str, int] = {}
-    for period, energy in periods:
-        sums[period] = sums.get(period, 0) + energy
-    if sums:
-        sums[periods[-1][0]] += energy_wh - sum(sums.values())
-    return tuple(sums.items())
-
-
-def next_open_day(database: sqlite3.Connection, account: Account) -> date:
-    """The first civil day of an account that is not on the books."""
-    closed = books.last_day(database, account.account_id)
-    return account.first_day if closed is None else closed.day + timedelta(days=1)
+    def _tell_estimated(self, closed: ClosedDay) -> None:
+        use = closed.use
+        data = {
+            "account_id": closed.account_id,
+            "day": use.day.isoformat(),
+            "energy_wh": use.energy_wh,
+            "method": use.method,
+            "days_used": [used.isoformat() for used in use.days_used],
+            "reason": use.reason,
+        }
+        records.add_event(self._database, "day_estimated", self._around.now, data)

@@ -14,7 +14,7 @@ from edge.core.money import format_cents
 from edge.core.notices import remaining_credit
 from edge.facts import Circumstances
 from edge.gateway import Gateway
-from edge.notices import modulo_of, program_of
+from edge.notices import program_of, register_of
 from edge.standing import not_yet_posted, standing_of, tariff_today
 from edge.store import books, customers, records
 from edge.store.customers import Account
@@ -85,10 +85,10 @@ def display_of(
     database: sqlite3.Connection, gateway: Gateway, account: Account, around: Circumstances
 ) -> dict[str, Any]:
     """What an account's display shows: the seed's message as ``text``, its parts, and the newest notices."""
-    tariff, modulo_wh = tariff_today(database, account, gateway.tariffs, around), modulo_of(gateway, account)
+    tariff, register = tariff_today(database, account, gateway.tariffs, around), register_of(gateway, account)
     balance = books.balance_cents(database, account.account_id)
-    _, unposted_cents = not_yet_posted(database, account, tariff, modulo_wh, around)
-    standing = standing_of(database, account, balance - unposted_cents, tariff, modulo_wh, around)
+    _, unposted_cents = not_yet_posted(database, account, tariff, register, around)
+    standing = standing_of(database, account, balance - unposted_cents, tariff, register, around)
     return {
         "account_id": account.account_id,
         "text": remaining_credit(standing, program_of(gateway, account).notice_days_left),

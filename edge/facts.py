@@ -1,17 +1,18 @@
 """Gathering what one decision may depend on: the store's facts about an account, and the gateway's circumstances."""
 
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from edge.core import vee
 from edge.core.budget import WHOLE_PPM, Limits, Sent, left
 from edge.core.model import Facts, Forecast, Observation, Relay
 from edge.core.programs import Program
 from edge.core.rating import DayUsage
-from edge.store import books, customers, fleet, quarantines, records, restraints, returns
-from edge.store.books import ClosedDay
+from edge.core.usage import Line, line
+from edge.store import books, customers, fleet, quarantines, records, restraints, returns, usage
 from edge.store.customers import Account
 
 HolidayLookup = Callable[[date], str | None]
@@ -28,12 +29,21 @@ class Rulebook:
 
 @dataclass(frozen=True, slots=True)
 class Switchgear:
-    """What a meter can do, how soon a disconnect is confirmed, where its register turns over, who shares its line."""
+    """What a meter can do, how soon a disconnect is confirmed, how its register counts, who shares its line.
+
+    ``multiplier``: Wh used for each Wh that the register counts (current and voltage transformers).
+    """
 
     remote_disconnect: bool
     confirm_seconds: int
     register_modulo_wh: int | None = None
     on_line: frozenset[str] = frozenset()  # the meters of its line, itself among them
+    multiplier: int = 1
+
+    @property
+    def register(self) -> vee.Limits:
+        """How its register counts."""
+        return vee.Limits(modulo_wh=self.register_modulo_wh, multiplier=self.multiplier)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +74,7 @@ def gather(
     if not account.active and not _still_serves(database, account):
         relay = Relay.DISCONNECTED_OTHER  # whatever it is: another account's, and never this one's to close
     read = fleet.last_read(database, account.meter_id, accepted_only=True)
-    closed = books.last_day(database, account.account_id)
+    closed = usage.last_day(database, account.account_id)
     returned = returns.has_returned_payment(database, account.account_id)
     told = records.notice_reached(database, account.account_id, "returned_payment", confirmed_only=False)
     told_at = told[1] if returned and told is not None else None
@@ -87,7 +97,7 @@ def gather(
         returned_payment_unknown=returned and told_at is None,
         payments_since_disconnect_cents=paid,
         last_actual_read_at=read.at if read else None,
-        balance_rests_on_estimates=False,  # a day is only closed between two actual reads
+        balance_rests_on_estimates=usage.rests_on_estimates(database, account.account_id),
         last_closed_day=closed.day if closed else account.first_day - timedelta(days=1),
         remote_disconnect=switchgear.remote_disconnect if switchgear else None,
         relay=relay,
@@ -137,10 +147,18 @@ def _budget_left(
     return left(around.limits, sent)
 
 
-def month_so_far(closed: list[ClosedDay]) -> tuple[list[DayUsage], dict[str, int]]:
+def month_so_far(closed: list[usage.ClosedDay]) -> tuple[list[DayUsage], dict[str, int]]:
     """The use of closed days, and what was charged for them by kind."""
     charged: dict[str, int] = {}
     for past in closed:
         for kind, cents in past.charges.items():
             charged[kind] = charged.get(kind, 0) + cents
-    return [DayUsage(past.day, past.energy_wh, past.by_period) for past in closed], charged
+    return [past.usage for past in closed], charged
+
+
+def register_line(
+    database: sqlite3.Connection, meter_id: str, instants: Sequence[datetime], limits: vee.Limits
+) -> Line:
+    """A meter's unrolled register around some instants, from all the facts on record that bear on it there."""
+    exchanges, reported = usage.other_facts(database, meter_id)
+    return line([*usage.reads_around(database, meter_id, instants), *reported], exchanges, limits)

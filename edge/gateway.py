@@ -79,9 +79,10 @@ class Gateway:
     under_command: set[str] = field(default_factory=set)
     commanded_at: dict[str, float] = field(default_factory=dict)  # by the loop's clock: what was seen before is old
     deciding: bool = False  # many accounts are being decided: their disconnects wait until all are
+    polls_missed: dict[str, int] = field(default_factory=dict)  # by meter: polls in vain since it last answered
     latest_recorded: datetime | None = None  # when the clock was trusted last: it may not be before that
     clock_in_doubt: bool = True  # until it was found trusted, and since it last was not plausible
-    reads_mended: int = 0  # how often reads of a wrong clock were refused: whoever remembers a read looks again
+    reads_mended: int = 0  # how often what validation goes by changed: whoever remembers a read looks again
     progress: dict[str, float] = field(default_factory=dict)
 
     def clock_trusted(self) -> bool:

@@ -13,6 +13,7 @@ from edge.core.arrears import payment_reaching
 from edge.core.ledger import Settlement
 from edge.core.model import Facts, Relay
 from edge.core.programs import Program
+from edge.core.vee import Limits
 from edge.facts import Circumstances
 from edge.gateway import Gateway
 from edge.rulings import Ruling
@@ -58,8 +59,8 @@ def _tell_what_is_left(
     due: texts.Falls,
     around: Circumstances,
 ) -> None:
-    tariff, modulo_wh = tariff_today(database, account, gateway.tariffs, around), modulo_of(gateway, account)
-    standing = standing_of(database, account, posted.balance_cents, tariff, modulo_wh, around)
+    tariff, register = tariff_today(database, account, gateway.tariffs, around), register_of(gateway, account)
+    standing = standing_of(database, account, posted.balance_cents, tariff, register, around)
     days = program_of(gateway, account).notice_days_left
     suffix = f"{account.account_id}-{posted.entry_id}"
     if due.low_balance and account.low_balance_cents is not None:
@@ -283,7 +284,7 @@ def program_of(gateway: Gateway, account: Account) -> Program:
     return gateway.rulebook.programs[account.program][0]
 
 
-def modulo_of(gateway: Gateway, account: Account) -> int | None:
-    """The first count that the register of an account's meter cannot show; None where there is no such."""
+def register_of(gateway: Gateway, account: Account) -> Limits:
+    """How the register of an account's meter counts."""
     gear = gateway.switchgear.get(account.meter_id)
-    return gear.register_modulo_wh if gear else None
+    return gear.register if gear else Limits()

@@ -16,7 +16,7 @@ import structlog
 from edge import reconciliation
 from edge.core import vee
 from edge.gateway import Gateway
-from edge.store import fleet, records
+from edge.store import fleet, records, usage
 from edge.store.fleet import StoredRead
 from protocols.link import Concentrator, LinkError, MeterLink, Readout, RelayState
 
@@ -205,8 +205,7 @@ class LinePoller:
     async def _remember(self) -> None:
         def stored(database: sqlite3.Connection) -> None:
             for meter in self._meters:
-                read = fleet.last_read(database, meter.meter_id, accepted_only=True)
-                meter.last = None if read is None else vee.RegisterRead(read.at, read.energy_wh)
+                meter.last = usage.last_register(database, meter.meter_id)
                 change = fleet.relay_change(database, meter.meter_id)
                 meter.relay = None if change is None else change.relay
 
@@ -237,6 +236,7 @@ class LinePoller:
             self._gateway.facts_changed.set()  # what was held back for want of a read may go on
             self._answered(meter.meter_id)
         meter.failures, meter.link_state = 0, "ok"
+        self._gateway.polls_missed.pop(meter.meter_id, None)
         self._observe_relay(meter, readout.relay, now, asked_at)
         if readout.energy_import_wh is None:
             return
@@ -274,6 +274,7 @@ class LinePoller:
             log.warning("meter does not answer", meter=meter.meter_id, problem=problem)
         meter.failures += 1
         meter.link_state = "failing"
+        self._gateway.polls_missed[meter.meter_id] = meter.failures
 
     def _observe_relay(self, meter: PolledMeter, relay: RelayState, now: datetime, asked_at: float) -> None:
         if commanded_since(self._gateway, meter.meter_id, asked_at) or relay is RelayState.UNKNOWN:

@@ -59,6 +59,12 @@ class Polling(_Part):
     keep_readings_days: Annotated[int, Field(ge=7)] = 62
 
 
+class Estimation(_Part):
+    """When a day without a read at its end is closed on an estimate: this many hours after its end."""
+
+    after_hours: Annotated[int, Field(ge=1, le=24)] = 6
+
+
 class WeatherHttp(_Part):
     """What is fetched from the Weather Service's API, or a mirror of it; without this table nothing is.
 
@@ -187,6 +193,7 @@ class Site(_Part):
     broker: Broker = Broker()
     clock: ClockPart = ClockPart()
     polling: Polling = Polling()
+    estimation: Estimation = Estimation()
     weather: Weather = Weather()
     enforcement: Enforcement = Enforcement()
     defaults: Defaults = Defaults()

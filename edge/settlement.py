@@ -10,7 +10,7 @@ from edge.facts import Circumstances
 from edge.gateway import Gateway
 from edge.notices import tell_settled
 from edge.refusals import NotThere, RequestRefused
-from edge.store import adjustments, books, customers, records
+from edge.store import adjustments, books, customers, records, usage
 from edge.store.adjustments import Refund
 from edge.store.customers import Account
 
@@ -52,7 +52,7 @@ async def refund(gateway: Gateway, account_id: str, refund_id: str, channel: str
 def _check_final(database: sqlite3.Connection, account: Account, refund_id: str) -> None:
     if account.last_day is None:
         raise RequestRefused(f"refund {refund_id}: account {account.account_id} has not left the program: unenroll it")
-    closed = books.last_day(database, account.account_id)
+    closed = usage.last_day(database, account.account_id)
     if closed is None or closed.day < account.last_day:
         raise RequestRefused(
             f"refund {refund_id}: the final bill of account {account.account_id} waits for the close of"

@@ -8,9 +8,8 @@ from datetime import date, datetime, timedelta
 from edge.core import vee
 from edge.core.notices import RECENT_DAYS, Standing
 from edge.core.rating import DayUsage, Tariff, bill, price_of_next_kwh
-from edge.facts import Circumstances, month_so_far
-from edge.store import books, customers, fleet
-from edge.store.books import ClosedDay
+from edge.facts import Circumstances, month_so_far, register_line
+from edge.store import customers, fleet, usage
 from edge.store.customers import Account
 
 DEMAND_AGE = timedelta(minutes=15)  # an older power reading is no demand of now
@@ -28,11 +27,11 @@ def tariff_today(
 
 def spending(database: sqlite3.Connection, account: Account, credit_cents: int) -> Standing:
     """A credit beside what the recent days cost; the day of enrolment, a part of a day, only where it is the one."""
-    closed = books.last_day(database, account.account_id)
+    closed = usage.last_day(database, account.account_id)
     if closed is None:
         return Standing(credit_cents, None)
     first = closed.day - timedelta(days=RECENT_DAYS - 1)
-    recent = books.days(database, account.account_id, first, closed.day)
+    recent = usage.days(database, account.account_id, first, closed.day)
     whole = [day for day in recent if day.day != account.first_day] or recent
     return Standing(credit_cents, None, sum(day.charge_cents for day in whole), len(whole))
 
@@ -42,12 +41,12 @@ def standing_of(
     account: Account,
     credit_cents: int,
     tariff: Tariff,
-    modulo_wh: int | None,
+    register: vee.Limits,
     around: Circumstances,
 ) -> Standing:
     """All that an in-home display shows of an account that has this credit."""
     today = around.now.astimezone(around.zone).date()
-    closed = books.last_day(database, account.account_id)
+    closed = usage.last_day(database, account.account_id)
     read = fleet.last_read(database, account.meter_id, accepted_only=True)
     fresh = read is not None and timedelta() <= around.now - read.at <= DEMAND_AGE
     yesterday = closed if closed is not None and closed.day == today - timedelta(days=1) else None
@@ -55,7 +54,7 @@ def standing_of(
         spending(database, account, credit_cents),
         kwh_price=kwh_price(database, account, tariff, today),
         power_w=read.power_w if read is not None and fresh else None,
-        today_wh=_used_today(database, account, read, yesterday, modulo_wh, around),
+        today_wh=_used_today(database, account, read, register, around),
         yesterday_wh=None if yesterday is None else yesterday.energy_wh,
     )
 
@@ -70,7 +69,7 @@ def kwh_price(database: sqlite3.Connection, account: Account, tariff: Tariff, to
     try:
         if len(tariff.version(today).season(today).tiers) <= 1:
             return price_of_next_kwh(tariff, today, 0, 1)
-        month = books.days(database, account.account_id, _bill_start(database, account, today), today)
+        month = usage.days(database, account.account_id, _bill_start(database, account, today), today)
         return price_of_next_kwh(tariff, today, sum(day.energy_wh for day in month), len(month))
     except ValueError:
         return None
@@ -80,8 +79,7 @@ def _used_today(
     database: sqlite3.Connection,
     account: Account,
     read: fleet.StoredRead | None,
-    yesterday: ClosedDay | None,
-    modulo_wh: int | None,
+    register: vee.Limits,
     around: Circumstances,
 ) -> int | None:
     """Wh since midnight, or since enrolment; None while no read of today has come."""
@@ -89,44 +87,25 @@ def _used_today(
     since = max(midnight, account.enrolled_at)
     if read is None or read.at < midnight:
         return None
-    if yesterday is not None:
-        return _counted(yesterday.end_register_wh, read.energy_wh, modulo_wh)
-    start_wh = _register_at(database, account.meter_id, since, modulo_wh)
-    return 0 if start_wh is None else _counted(start_wh, read.energy_wh, modulo_wh)
+    return _used(database, account.meter_id, since, read.at, register)
 
 
-def _register_at(database: sqlite3.Connection, meter_id: str, at: datetime, modulo_wh: int | None) -> int | None:
-    before, after = fleet.reads_around(database, meter_id, at)
-    if before is None or after is None:
-        return after.energy_wh if after is not None else None
-    limits = vee.Limits(modulo_wh=modulo_wh)
-    first, last = vee.RegisterRead(before.at, before.energy_wh), vee.RegisterRead(after.at, after.energy_wh)
-    return vee.register_at(at, first, last, limits)
-
-
-def _counted(start_wh: int, end_wh: int, modulo_wh: int | None) -> int:
-    """Wh between two counts; nothing where the register ran back, which the day's close will settle."""
-    try:
-        return vee.register_delta(start_wh, end_wh, vee.Limits(modulo_wh=modulo_wh))
-    except ValueError:
-        return 0
+def _used(database: sqlite3.Connection, meter_id: str, since: datetime, until: datetime, register: vee.Limits) -> int:
+    """Wh from an instant until a read."""
+    return register_line(database, meter_id, (since, until), register).used(since, until) or 0
 
 
 def not_yet_posted(
-    database: sqlite3.Connection, account: Account, tariff: Tariff, modulo_wh: int | None, around: Circumstances
+    database: sqlite3.Connection, account: Account, tariff: Tariff, register: vee.Limits, around: Circumstances
 ) -> tuple[int, int]:
     """Use since the last closed day, in Wh, and about what it will cost, in cents."""
     read = fleet.last_read(database, account.meter_id, accepted_only=True)
-    closed = books.last_day(database, account.account_id)
+    closed = usage.last_day(database, account.account_id)
     if read is None:
         return 0, 0
-    if closed is not None:
-        start_wh, first = closed.end_register_wh, closed.day + timedelta(days=1)
-    else:
-        before, after = fleet.reads_around(database, account.meter_id, account.enrolled_at)
-        start = before or after
-        start_wh, first = (start.energy_wh if start else read.energy_wh), account.first_day
-    used_wh = _counted(start_wh, read.energy_wh, modulo_wh)
+    first = account.first_day if closed is None else closed.day + timedelta(days=1)
+    since = account.enrolled_at if closed is None else vee.day_bounds(closed.day, around.zone)[1]
+    used_wh = _used(database, account.meter_id, since, read.at, register) if since < read.at else 0
     today = around.now.astimezone(around.zone).date()
     return used_wh, _cost_of_use(database, account, tariff, first, today, used_wh)
 
@@ -136,12 +115,12 @@ def _cost_of_use(
 ) -> int:
     """What use since ``first`` adds to the bill of today's month, in cents; a time-of-use tariff at its day's mean."""
     start = _bill_start(database, account, today)
-    usage, _ = month_so_far(books.days(database, account.account_id, start, today))
+    so_far, _ = month_so_far(usage.days(database, account.account_id, start, today))
     gap = max(0, (today - max(first, start)).days)
-    usage += [DayUsage(today - timedelta(days=back), 0) for back in range(gap, 0, -1)]
+    so_far += [DayUsage(today - timedelta(days=back), 0) for back in range(gap, 0, -1)]
     if tariff.time_of_use:
-        total_wh = sum(day.energy_wh for day in usage)
-        total_cents = bill(tariff, usage).total_cents if usage else 0
+        total_wh = sum(day.energy_wh for day in so_far)
+        total_cents = bill(tariff, so_far).total_cents if so_far else 0
         return used_wh * total_cents // total_wh if total_wh else 0
-    without = bill(tariff, [*usage, DayUsage(today, 0)]).total_cents
-    return bill(tariff, [*usage, DayUsage(today, used_wh)]).total_cents - without
+    without = bill(tariff, [*so_far, DayUsage(today, 0)]).total_cents
+    return bill(tariff, [*so_far, DayUsage(today, used_wh)]).total_cents - without

@@ -6,7 +6,7 @@ from datetime import date
 
 from edge.gateway import Gateway
 from edge.refusals import NotThere, RequestRefused
-from edge.store import books, customers, records
+from edge.store import customers, records, usage
 from edge.store.customers import Account
 
 
@@ -63,7 +63,7 @@ def _check_tariff(gateway: Gateway, account: Account, name: str, first: date) ->
 
 
 def _check_day(database: sqlite3.Connection, account: Account, first: date, today: date) -> None:
-    closed = books.last_day(database, account.account_id)
+    closed = usage.last_day(database, account.account_id)
     if first < today or (closed is not None and first <= closed.day):
         raise RequestRefused(
             f"account {account.account_id}: {first.isoformat()} is past: a tariff begins today or on a later day"

@@ -7,6 +7,7 @@ from typing import Any
 
 from edge.core.money import format_cents
 from edge.core.rating import Tariff
+from edge.core.vee import Limits
 from edge.facts import Circumstances, Rulebook, Switchgear
 from edge.gateway import stored_weather
 from edge.inventory import time_text
@@ -29,9 +30,9 @@ def account_view(
     account, facts, decision, _, _ = judge(database, account_id, rulebook, switchgear, around)
     balance = books.balance_cents(database, account_id)
     gear = switchgear.get(account.meter_id)
-    modulo_wh = gear.register_modulo_wh if gear else None
+    register = gear.register if gear else Limits()
     tariff = tariff_today(database, account, tariffs, around)
-    unposted_wh, unposted_cents = not_yet_posted(database, account, tariff, modulo_wh, around)
+    unposted_wh, unposted_cents = not_yet_posted(database, account, tariff, register, around)
     amount = decision.amount_to_reconnect_cents
     return {
         "account_id": account_id,

@@ -7,7 +7,7 @@ from typing import Any
 
 from edge.core import rating
 from edge.core.money import format_cents
-from edge.store import books, customers, fleet, records
+from edge.store import books, customers, fleet, records, usage
 from meter_sim.demo_cast import ADA, BEN, CLARA, CUSTOMERS, ELENA, FRANK, HENRY, Customer, on
 from meter_sim.demo_evidence import Evidence, dollars, faults_of, warned_at
 from meter_sim.demo_journal import civil
@@ -195,11 +195,13 @@ def _books_balance(evidence: Evidence) -> Check:
 def _charges_equal_the_bill(evidence: Evidence) -> Check:
     wrong, days, total = [], 0, 0
     for account in customers.accounts(evidence.database):
-        closed = books.days(evidence.database, account.account_id, date(2026, 10, 1), date(2026, 10, 31))
-        usage = [rating.DayUsage(day.day, day.energy_wh, day.by_period) for day in closed]
+        closed = usage.days(evidence.database, account.account_id, date(2026, 10, 1), date(2026, 10, 31))
         charged = sum(day.charge_cents for day in closed)
         days, total = days + len(closed), total + charged
-        if not closed or rating.bill(evidence.tariffs[account.tariff], usage).total_cents != charged:
+        if (
+            not closed
+            or rating.bill(evidence.tariffs[account.tariff], [day.usage for day in closed]).total_cents != charged
+        ):
             wrong.append(account.name)
     return Check(
         "The daily charges equal the ordinary bill to the cent",
@@ -214,7 +216,7 @@ def _meters_agree(evidence: Evidence) -> Check:
     for customer in CUSTOMERS:
         meter = evidence.meters[customer.meter_id]
         change = fleet.relay_change(evidence.database, customer.meter_id)
-        closed = books.last_day(evidence.database, customer.account_id)
+        closed = usage.last_day(evidence.database, customer.account_id)
         read = fleet.last_read(evidence.database, customer.meter_id, accepted_only=True)
         if change is None or change.relay != meter.relay.value:
             differing.append(f"{customer.name}'s switch")

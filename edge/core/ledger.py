@@ -8,7 +8,7 @@ constructor for a disconnect or reconnect fee, because no program charges one (d
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from hashlib import sha256
 from json import JSONEncoder
@@ -132,10 +132,15 @@ def correction(
     ref: str,
     estimated: bool = False,
     note: str = "",
+    reverses: int | None = None,
 ) -> Transaction:
-    """An adjustment by kind, posted on ``day``, of what an earlier day was charged (architecture section 8)."""
+    """An adjustment by kind, posted on ``day``, of what an earlier day was charged (architecture section 8).
+
+    ``charges``: the difference by kind. ``reverses``: the transaction that brought the day's charges where they were.
+    """
     text = f"corrects {corrects.isoformat()}" + (f": {note}" if note else "")
-    return _charges("adjustment", account_id, day, ref, charges, estimated, text)
+    transaction = _charges("adjustment", account_id, day, ref, charges, estimated, text)
+    return transaction if reverses is None else replace(transaction, reverses=reverses)
 
 
 def _charges(

@@ -46,7 +46,8 @@ class Limits:
     """What a meter and its service can do. None: no such limit is known or wanted.
 
     ``modulo_wh``: the first count that the register cannot show. ``slack_seconds``: how far the stamps of
-    reads may be off. ``frozen_seconds``: how long a register of a connected service may stand still.
+    reads may be off. ``frozen_seconds``: how long a register of a connected service may stand still. ``multiplier``:
+    Wh used for each Wh that the register counts, the ratio of current transformers times that of voltage transformers.
     """
 
     max_power_w: int = 25_000
@@ -55,6 +56,7 @@ class Limits:
     modulo_wh: int | None = None
     zero_means_unknown: bool = False
     frozen_seconds: int | None = None
+    multiplier: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +125,8 @@ def _at_the_turn(old_wh: int, new_wh: int, modulo: int) -> bool:
 
 def _possible(delta_wh: int, elapsed: timedelta, limits: Limits) -> bool:
     microseconds = (elapsed + timedelta(seconds=limits.slack_seconds)) // _MICROSECOND
-    return (delta_wh - limits.resolution_wh) * _MICROSECONDS_PER_HOUR <= limits.max_power_w * microseconds
+    used_wh = (delta_wh - limits.resolution_wh) * limits.multiplier
+    return used_wh * _MICROSECONDS_PER_HOUR <= limits.max_power_w * microseconds
 
 
 def register_delta(start_wh: int, end_wh: int, limits: Limits) -> int:

@@ -1,8 +1,7 @@
-"""The ledger in SQLite: posting, balances, payments, closed days, and the audit that recomputes them all."""
+"""The ledger in SQLite: posting, balances, payments, and the audit that recomputes them all."""
 
-import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -122,84 +121,6 @@ def payments_since(database: sqlite3.Connection, account_id: str, since: datetim
 
 
 @dataclass(frozen=True, slots=True)
-class ClosedDay:
-    """A civil day that is on the books: its registers, its use, and the charges by kind."""
-
-    account_id: str
-    day: date
-    meter_id: str
-    start_register_wh: int
-    end_register_wh: int
-    energy_wh: int
-    estimated: bool
-    by_period: tuple[tuple[str, int], ...]
-    charges: Mapping[str, int]
-    charge_cents: int
-    balance_cents: int
-    closed_at: datetime
-
-
-_DAY = (
-    "SELECT account_id, day, meter_id, start_register_wh, end_register_wh, energy_wh, estimated, by_period, charges,"
-    " charge_cents, balance_cents, closed_at FROM day"
-)
-
-
-def _day(row: tuple[str, str, str, int, int, int, int, str, str, int, int, str]) -> ClosedDay:
-    account_id, day, meter_id, start, end, energy, estimated, periods, charges, cents, balance, closed_at = row
-    return ClosedDay(
-        account_id,
-        date.fromisoformat(day),
-        meter_id,
-        start,
-        end,
-        energy,
-        bool(estimated),
-        tuple((name, energy_wh) for name, energy_wh in json.loads(periods)),
-        json.loads(charges),
-        cents,
-        balance,
-        instant_of(closed_at),
-    )
-
-
-def add_day(database: sqlite3.Connection, day: ClosedDay) -> None:
-    """Record a closed day. Raises sqlite3.IntegrityError when it was closed before."""
-    database.execute(
-        "INSERT INTO day VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            day.account_id,
-            day.day.isoformat(),
-            day.meter_id,
-            day.start_register_wh,
-            day.end_register_wh,
-            day.energy_wh,
-            int(day.estimated),
-            json.dumps(day.by_period),
-            json.dumps(dict(day.charges)),
-            day.charge_cents,
-            day.balance_cents,
-            instant_text(day.closed_at),
-        ),
-    )
-
-
-def last_day(database: sqlite3.Connection, account_id: str) -> ClosedDay | None:
-    """The newest closed day of an account, or None."""
-    row = database.execute(f"{_DAY} WHERE account_id = ? ORDER BY day DESC LIMIT 1", (account_id,)).fetchone()
-    return _day(row) if row else None
-
-
-def days(database: sqlite3.Connection, account_id: str, first: date, last: date) -> list[ClosedDay]:
-    """The closed days of an account from ``first`` to ``last``, both included."""
-    rows = database.execute(
-        f"{_DAY} WHERE account_id = ? AND day BETWEEN ? AND ? ORDER BY day",
-        (account_id, first.isoformat(), last.isoformat()),
-    )
-    return [_day(row) for row in rows]
-
-
-@dataclass(frozen=True, slots=True)
 class StatementLine:
     """One posting on a customer's prepaid balance, in the customer's sign, with the balance after it."""
 
@@ -303,14 +224,16 @@ def _audit_payments(database: sqlite3.Connection) -> Iterator[str]:
 
 
 def _audit_days(database: sqlite3.Connection) -> Iterator[str]:
+    """A day's charge and its corrections must sum to what the day costs at its last revision."""
     rows = database.execute(
-        "SELECT account_id, day, charge_cents, (SELECT coalesce(-sum(e.amount_cents), 0) FROM ledger_transaction t"
-        " JOIN ledger_entry e USING (transaction_id) WHERE t.ref = 'charge:' || d.account_id || ':' || d.day"
-        " AND e.ledger_account = 'liabilities:prepaid:' || d.account_id) AS posted FROM day d"
-        " WHERE charge_cents <> -posted"
+        "SELECT account_id, day, charge_cents, max(revision), (SELECT coalesce(sum(e.amount_cents), 0)"
+        " FROM (SELECT DISTINCT transaction_id FROM day p WHERE p.account_id = d.account_id AND p.day = d.day) posted"
+        " CROSS JOIN ledger_entry e USING (transaction_id)"
+        " WHERE +e.ledger_account = 'liabilities:prepaid:' || d.account_id) FROM day d GROUP BY account_id, day"
     )
-    for account_id, day, cents, posted in rows:
-        yield f"day {day} of {account_id}: charge {cents} cents, the ledger posted {-posted}"
+    for account_id, day, cents, _, posted in rows:
+        if cents != posted:
+            yield f"day {day} of {account_id}: charge {cents} cents, the ledger posted {posted}"
 
 
 def _audit_orders(database: sqlite3.Connection) -> Iterator[str]:

@@ -51,29 +51,17 @@ def last_read(database: sqlite3.Connection, meter_id: str, *, accepted_only: boo
     return _read(row) if row else None
 
 
-def reads_around(
-    database: sqlite3.Connection, meter_id: str, instant: datetime
-) -> tuple[StoredRead | None, StoredRead | None]:
-    """The last accepted read at or before ``instant`` and the first one at or after it."""
-    at = instant_text(instant)
-    before = database.execute(
-        f"{_READ} WHERE meter_id = ? AND at <= ? AND accepted = 1 ORDER BY at DESC LIMIT 1", (meter_id, at)
-    ).fetchone()
-    after = database.execute(
-        f"{_READ} WHERE meter_id = ? AND at >= ? AND accepted = 1 ORDER BY at LIMIT 1", (meter_id, at)
-    ).fetchone()
-    return (_read(before) if before else None, _read(after) if after else None)
-
-
 def prune_reads(database: sqlite3.Connection, before: datetime) -> None:
-    """Forget register reads older than ``before``; closed days keep their registers.
+    """Forget register reads older than ``before``, but for the last accepted one of each meter and those after it.
 
-    One search a meter: this runs beside payments, and a table of two months is far too long to be read through.
+    So a gap that is still open, or whose days rest on estimates, keeps the read that it began with. One search a
+    meter: this runs beside payments, and a table of two months is far too long to be read through.
     """
     database.execute(
         "WITH RECURSIVE meter(id) AS (SELECT min(meter_id) FROM reading UNION ALL"
         " SELECT (SELECT min(meter_id) FROM reading WHERE meter_id > id) FROM meter WHERE id IS NOT NULL)"
-        " DELETE FROM reading WHERE meter_id IN (SELECT id FROM meter) AND at < ?",
+        " DELETE FROM reading WHERE meter_id IN (SELECT id FROM meter) AND at < ?1 AND (accepted = 0 OR at < (SELECT"
+        " max(at) FROM reading kept WHERE kept.meter_id = reading.meter_id AND kept.accepted = 1 AND kept.at <= ?1))",
         (instant_text(before),),
     )
 

@@ -29,6 +29,9 @@ _RECORDED_AT = {  # by table: what must be at or before the instant
     "miscellaneous": "recorded_at",
     "instalment_agreement": "recorded_at",
     "refund": "recorded_at",
+    "meter_exchange": "recorded_at",
+    "customer_read": "recorded_at",
+    "day_edit": "recorded_at",
     "protection": "at",
     "hold": "recorded_at",
     "hold_release": "recorded_at",
@@ -58,6 +61,11 @@ def as_of(database: sqlite3.Connection, at: datetime) -> Iterator[None]:
         "SELECT b.ledger_account, coalesce((SELECT seen.balance_after FROM main.ledger_entry seen"
         f" WHERE seen.ledger_account = b.ledger_account AND {_POSTED} <= {until})"
         " ORDER BY seen.entry_id DESC LIMIT 1), 0) AS cents FROM main.balance b"
+    )
+    views["estimated_day"] = (
+        "SELECT d.account_id, d.day, d.closed_at AS ends_at FROM main.day d WHERE d.quality = 'estimated'"
+        f" AND d.closed_at <= {until} AND NOT EXISTS (SELECT 1 FROM main.day n WHERE n.account_id = d.account_id"
+        f" AND n.day = d.day AND n.revision > d.revision AND n.closed_at <= {until})"
     )
     for table, select in views.items():
         database.execute(f"CREATE TEMP VIEW {table} AS {select}")

@@ -203,21 +203,84 @@ CREATE TABLE refund (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX refund_account ON refund(account_id);
 
+-- The last revision of a day counts. charges: what it costs in full at this revision, by kind; transaction_id: the
+-- posting that brought it there, an earlier revision's where the charges did not change.
 CREATE TABLE day (
     account_id        TEXT NOT NULL REFERENCES account,
     day               TEXT NOT NULL,
+    revision          INTEGER NOT NULL CHECK (revision >= 1),
     meter_id          TEXT NOT NULL,
     start_register_wh INTEGER NOT NULL,
     end_register_wh   INTEGER NOT NULL,
     energy_wh         INTEGER NOT NULL CHECK (energy_wh >= 0),
-    estimated         INTEGER NOT NULL CHECK (estimated IN (0, 1)),
+    quality           TEXT NOT NULL CHECK (quality IN ('actual', 'interpolated', 'customer', 'estimated', 'edited')),
+    method            TEXT NOT NULL CHECK (method IN ('', 'three_prior_days', 'prior_year_five_reads', 'manual')),
+    days_used         TEXT NOT NULL,
+    reason            TEXT NOT NULL,
     by_period         TEXT NOT NULL,
     charges           TEXT NOT NULL,
     charge_cents      INTEGER NOT NULL,
     balance_cents     INTEGER NOT NULL,
+    transaction_id    INTEGER NOT NULL REFERENCES ledger_transaction,
     closed_at         TEXT NOT NULL,
+    PRIMARY KEY (account_id, day, revision)
+) STRICT, WITHOUT ROWID;
+
+-- The days whose last revision is an estimate, to find them fast; ends_at: from when on a read makes it known.
+CREATE TABLE estimated_day (
+    account_id TEXT NOT NULL,
+    day        TEXT NOT NULL,
+    ends_at    TEXT NOT NULL,
     PRIMARY KEY (account_id, day)
 ) STRICT, WITHOUT ROWID;
+
+-- The manual queue: accounts with an open day that no rule may estimate.
+CREATE TABLE manual_day (
+    account_id TEXT PRIMARY KEY REFERENCES account,
+    day        TEXT NOT NULL,
+    why        TEXT NOT NULL CHECK (why IN ('first_day', 'last_day', 'no_history', 'too_long')),
+    reason     TEXT NOT NULL,
+    listed_at  TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Another meter took over at an instant, in the same place of the inventory.
+CREATE TABLE meter_exchange (
+    meter_id            TEXT NOT NULL,
+    at                  TEXT NOT NULL,
+    old_serial          TEXT NOT NULL,
+    new_serial          TEXT NOT NULL,
+    final_register_wh   INTEGER NOT NULL CHECK (final_register_wh >= 0),
+    initial_register_wh INTEGER NOT NULL CHECK (initial_register_wh >= 0),
+    reason              TEXT NOT NULL,
+    recorded_at         TEXT NOT NULL,
+    by                  TEXT NOT NULL,
+    PRIMARY KEY (meter_id, at)
+) STRICT, WITHOUT ROWID;
+
+-- What a customer read off the meter and reported.
+CREATE TABLE customer_read (
+    meter_id    TEXT NOT NULL,
+    at          TEXT NOT NULL,
+    account_id  TEXT NOT NULL REFERENCES account,
+    energy_wh   INTEGER NOT NULL CHECK (energy_wh >= 0),
+    recorded_at TEXT NOT NULL,
+    by          TEXT NOT NULL,
+    PRIMARY KEY (meter_id, at)
+) STRICT, WITHOUT ROWID;
+
+-- A day's use as a person said it: an estimate until reads cover the day, or final. Of several the last one counts.
+CREATE TABLE day_edit (
+    edit_id     INTEGER PRIMARY KEY,
+    account_id  TEXT NOT NULL REFERENCES account,
+    day         TEXT NOT NULL,
+    standing    TEXT NOT NULL CHECK (standing IN ('estimate', 'final', 'withdrawn')),
+    energy_wh   INTEGER NOT NULL CHECK (energy_wh >= 0),
+    by_period   TEXT NOT NULL,
+    reason      TEXT NOT NULL,
+    recorded_at TEXT NOT NULL,
+    by          TEXT NOT NULL
+) STRICT;
+CREATE INDEX day_edit_day ON day_edit(account_id, day, edit_id);
 
 CREATE TABLE protection (
     account_id TEXT NOT NULL REFERENCES account,
@@ -460,8 +523,14 @@ CREATE TRIGGER returned_payment_no_replace BEFORE INSERT ON returned_payment
 WHEN EXISTS (SELECT 1 FROM returned_payment WHERE payment_id = NEW.payment_id)
 BEGIN SELECT RAISE(ABORT, 'returned_payment is insert-only'); END;
 CREATE TRIGGER day_no_replace BEFORE INSERT ON day
-WHEN EXISTS (SELECT 1 FROM day WHERE account_id = NEW.account_id AND day = NEW.day)
+WHEN EXISTS (SELECT 1 FROM day WHERE account_id = NEW.account_id AND day = NEW.day AND revision = NEW.revision)
 BEGIN SELECT RAISE(ABORT, 'day is insert-only'); END;
+CREATE TRIGGER meter_exchange_no_replace BEFORE INSERT ON meter_exchange
+WHEN EXISTS (SELECT 1 FROM meter_exchange WHERE meter_id = NEW.meter_id AND at = NEW.at)
+BEGIN SELECT RAISE(ABORT, 'meter_exchange is insert-only'); END;
+CREATE TRIGGER customer_read_no_replace BEFORE INSERT ON customer_read
+WHEN EXISTS (SELECT 1 FROM customer_read WHERE meter_id = NEW.meter_id AND at = NEW.at)
+BEGIN SELECT RAISE(ABORT, 'customer_read is insert-only'); END;
 CREATE TRIGGER miscellaneous_no_replace BEFORE INSERT ON miscellaneous
 WHEN EXISTS (SELECT 1 FROM miscellaneous WHERE item_id = NEW.item_id)
 BEGIN SELECT RAISE(ABORT, 'miscellaneous is insert-only'); END;
@@ -503,6 +572,18 @@ CREATE TRIGGER day_no_update BEFORE UPDATE ON day
 BEGIN SELECT RAISE(ABORT, 'day is insert-only'); END;
 CREATE TRIGGER day_no_delete BEFORE DELETE ON day
 BEGIN SELECT RAISE(ABORT, 'day is insert-only'); END;
+CREATE TRIGGER meter_exchange_no_update BEFORE UPDATE ON meter_exchange
+BEGIN SELECT RAISE(ABORT, 'meter_exchange is insert-only'); END;
+CREATE TRIGGER meter_exchange_no_delete BEFORE DELETE ON meter_exchange
+BEGIN SELECT RAISE(ABORT, 'meter_exchange is insert-only'); END;
+CREATE TRIGGER customer_read_no_update BEFORE UPDATE ON customer_read
+BEGIN SELECT RAISE(ABORT, 'customer_read is insert-only'); END;
+CREATE TRIGGER customer_read_no_delete BEFORE DELETE ON customer_read
+BEGIN SELECT RAISE(ABORT, 'customer_read is insert-only'); END;
+CREATE TRIGGER day_edit_no_update BEFORE UPDATE ON day_edit
+BEGIN SELECT RAISE(ABORT, 'day_edit is insert-only'); END;
+CREATE TRIGGER day_edit_no_delete BEFORE DELETE ON day_edit
+BEGIN SELECT RAISE(ABORT, 'day_edit is insert-only'); END;
 CREATE TRIGGER unenrolment_no_update BEFORE UPDATE ON unenrolment
 BEGIN SELECT RAISE(ABORT, 'unenrolment is insert-only'); END;
 CREATE TRIGGER unenrolment_no_delete BEFORE DELETE ON unenrolment

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from edge.store import books
+from edge.store import books, usage
 from tests.scenario.bench import TUESDAY_TEN, Bench, on_a_bench
 
 TUESDAY = TUESDAY_TEN.date()
 EVENING = TUESDAY_TEN.replace(hour=18)
 
 
-def closed(bench: Bench) -> list[books.ClosedDay]:
-    days: list[books.ClosedDay] = bench.ask(
-        lambda database: books.days(database, "A-1", date(1970, 1, 1), date(2100, 1, 1))
+def closed(bench: Bench) -> list[usage.ClosedDay]:
+    days: list[usage.ClosedDay] = bench.ask(
+        lambda database: usage.days(database, "A-1", date(1970, 1, 1), date(2100, 1, 1))
     )
     return days
 

@@ -14,7 +14,7 @@ from edge.leaving import unenroll
 from edge.refusals import NotThere, RequestRefused
 from edge.returned_payments import return_payment
 from edge.settlement import refund
-from edge.store import books, customers
+from edge.store import books, customers, usage
 from edge.terms import change_tariff
 from tests.scenario.money_site import (
     a_gateway,
@@ -216,7 +216,7 @@ async def test_each_tariff_bills_its_own_days_of_the_month(gateway: Gateway) -> 
     assert not changed.duplicate
     assert (await change_tariff(gateway, "A-1", "seasonal-tiers", date(2026, 10, 20), "test")).duplicate
     await days_closed(gateway, 20)
-    days = await gateway.store.read(lambda d: books.days(d, "A-1", date(2026, 10, 1), date(2026, 10, 31)))
+    days = await gateway.store.read(lambda d: usage.days(d, "A-1", date(2026, 10, 1), date(2026, 10, 31)))
     assert len(days) == 19
     for name, part in (("flat", days[:7]), ("seasonal-tiers", days[7:])):
         postpaid = bill(gateway.tariffs[name], [DayUsage(day.day, day.energy_wh) for day in part])

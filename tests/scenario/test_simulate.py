@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from edge.store import books, customers
+from edge.store import books, customers, usage
 from edge.store.base import open_for_reading
 from meter_sim.simulate import good, simulate
 from meter_sim.world import Plan
@@ -121,7 +121,7 @@ def test_days_of_23_and_25_hours_close_once(start: str, tmp_path: Path) -> None:
         for account in customers.accounts(database):
             if not account.active:
                 continue  # a protected customer has left the program
-            closed = books.days(database, account.account_id, plan.start, date(2027, 1, 1))
+            closed = usage.days(database, account.account_id, plan.start, date(2027, 1, 1))
             assert [day.day for day in closed] == [date.fromisoformat(start), closed[1].day]
             assert closed[1].start_register_wh == closed[0].end_register_wh
 

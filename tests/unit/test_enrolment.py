@@ -16,7 +16,7 @@ from edge.enrolment_file import Row
 from edge.gateway import Gateway
 from edge.leaving import unenroll
 from edge.settings import ConfigError, load_settings
-from edge.store import books, customers, fleet, records
+from edge.store import books, customers, fleet, records, usage
 from edge.store.engine import Store
 from tests.stand_ins import SettableClock, SilentHeadEnd
 
@@ -179,7 +179,7 @@ async def test_an_account_that_left_is_charged_through_its_last_day_and_no_furth
     await unenroll(gateway, "A-1", "moved", "test")
     gateway.clock.instant += timedelta(days=3)
     assert await DayCloser(gateway).close_due() == 0
-    days = await gateway.store.read(lambda d: books.days(d, "A-1", date(2026, 10, 1), date(2026, 10, 31)))
+    days = await gateway.store.read(lambda d: usage.days(d, "A-1", date(2026, 10, 1), date(2026, 10, 31)))
     assert [(day.day.day, day.energy_wh) for day in days] == [(13, 14_000), (14, 24_000)]
     today = date(2026, 10, 17)
     assert await gateway.store.read(lambda database: customers.accounts_open_before(database, today)) == []

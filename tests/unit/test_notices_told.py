@@ -12,6 +12,7 @@ import pytest
 from edge.catalog import load_catalog
 from edge.core import ledger
 from edge.core.model import Forecast, Observation
+from edge.core.usage import DayQuality, DayUse
 from edge.daemon import Ports, build_gateway
 from edge.displays import display_of
 from edge.enrolment import enroll
@@ -20,9 +21,9 @@ from edge.gateway import Gateway
 from edge.notices import tell_balance, tell_ruling
 from edge.payments import PaymentRequest, take_payment
 from edge.settings import load_settings
-from edge.store import books, customers, fleet, records
-from edge.store.books import ClosedDay
+from edge.store import books, customers, fleet, records, usage
 from edge.store.engine import Store
+from edge.store.usage import ClosedDay
 from edge.upstream import HeadEnd
 from edge.weather_feed import parse_document
 from meter_sim import weather_documents
@@ -74,10 +75,9 @@ async def charged(gateway: Gateway, day: date, cents: int, energy_wh: int) -> No
         charges = {"energy": cents}
         transaction = ledger.charge(account_id="A-1", day=day, charges=charges, estimated=False)
         posted = books.post(database, transaction, posted_at=around.now, received_at=around.now, by="test")
-        closed = ClosedDay(
-            "A-1", day, "M-1", 0, 1_000_000, energy_wh, False, (), charges, cents, posted.balance_cents, around.now
-        )
-        books.add_day(database, closed)
+        use = DayUse(day, 0, 1_000_000, energy_wh, DayQuality.ACTUAL)
+        closed = ClosedDay("A-1", 1, "M-1", use, charges, posted.balance_cents, posted.transaction_id, around.now)
+        usage.add_day(database, closed, around.now)
         tell_balance(database, gateway, account, posted, around)
 
     await gateway.record(work)

@@ -1,0 +1,357 @@
+"""Use in SQLite: closed days with their revisions, estimates, and facts about registers that are no polled reads."""
+
+import json
+import sqlite3
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Literal
+
+from edge.core.rating import DayUsage
+from edge.core.usage import DayQuality, DayUse, Exchange, Read
+from edge.core.vee import RegisterRead
+from edge.store.base import instant_of, instant_text
+
+Standing = Literal["estimate", "final", "withdrawn"]
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedDay:
+    """One revision of a civil day that is on the books: its use, what that rests on, and its charges in full by kind.
+
+    ``transaction_id``: the posting that brought the charges there. ``balance_cents``: the customer's, after it.
+    """
+
+    account_id: str
+    revision: int
+    meter_id: str
+    use: DayUse
+    charges: Mapping[str, int]
+    balance_cents: int
+    transaction_id: int
+    closed_at: datetime
+
+    @property
+    def day(self) -> date:
+        """The civil day."""
+        return self.use.day
+
+    @property
+    def energy_wh(self) -> int:
+        """The day's use."""
+        return self.use.energy_wh
+
+    @property
+    def by_period(self) -> tuple[tuple[str, int], ...]:
+        """The day's use by period, where it is priced by the hour."""
+        return self.use.by_period
+
+    @property
+    def start_register_wh(self) -> int:
+        """The register at the day's beginning."""
+        return self.use.start_register_wh
+
+    @property
+    def end_register_wh(self) -> int:
+        """The register at the day's end."""
+        return self.use.end_register_wh
+
+    @property
+    def estimated(self) -> bool:
+        """Whether an estimate stands in for reads."""
+        return self.use.quality is DayQuality.ESTIMATED
+
+    @property
+    def charge_cents(self) -> int:
+        """What the day costs."""
+        return sum(self.charges.values())
+
+    @property
+    def usage(self) -> DayUsage:
+        """The day as a bill takes it."""
+        return DayUsage(self.use.day, self.use.energy_wh, self.use.by_period)
+
+
+_DAY = (
+    "SELECT account_id, day, meter_id, start_register_wh, end_register_wh, energy_wh, quality, method, days_used,"
+    " reason, by_period, charges, balance_cents, transaction_id, closed_at"
+)
+_Row = tuple[str, str, str, int, int, int, str, str, str, str, str, str, int, int, str, int]
+
+
+def _day(row: _Row) -> ClosedDay:
+    account_id, day, meter_id, start, end, energy, quality, method, days_used, reason, periods, charges = row[:12]
+    balance, transaction_id, closed_at, revision = row[12:]
+    return ClosedDay(
+        account_id,
+        revision,
+        meter_id,
+        DayUse(
+            date.fromisoformat(day),
+            start,
+            end,
+            energy,
+            DayQuality(quality),
+            _periods(periods),
+            method,
+            tuple([date.fromisoformat(used) for used in json.loads(days_used)]) if days_used else (),
+            reason,
+        ),
+        json.loads(charges),
+        balance,
+        transaction_id,
+        instant_of(closed_at),
+    )
+
+
+def _periods(text: str) -> tuple[tuple[str, int], ...]:
+    return tuple([(name, energy_wh) for name, energy_wh in json.loads(text)])
+
+
+def add_day(database: sqlite3.Connection, closed: ClosedDay, ends_at: datetime) -> None:
+    """Record a revision of a day that ends at ``ends_at``. Raises sqlite3.IntegrityError when it is there already."""
+    use = closed.use
+    day = use.day.isoformat()
+    database.execute(
+        "INSERT INTO day VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            closed.account_id,
+            day,
+            closed.revision,
+            closed.meter_id,
+            use.start_register_wh,
+            use.end_register_wh,
+            use.energy_wh,
+            use.quality.value,
+            use.method,
+            json.dumps([used.isoformat() for used in use.days_used]) if use.days_used else "",
+            use.reason,
+            json.dumps(use.by_period),
+            json.dumps(dict(closed.charges)),
+            closed.charge_cents,
+            closed.balance_cents,
+            closed.transaction_id,
+            instant_text(closed.closed_at),
+        ),
+    )
+    if closed.estimated:
+        database.execute(
+            "INSERT OR IGNORE INTO estimated_day VALUES (?, ?, ?)", (closed.account_id, day, instant_text(ends_at))
+        )
+    elif closed.revision > 1:
+        database.execute("DELETE FROM estimated_day WHERE account_id = ? AND day = ?", (closed.account_id, day))
+
+
+def last_day(database: sqlite3.Connection, account_id: str) -> ClosedDay | None:
+    """The newest closed day of an account at its last revision, or None."""
+    row = database.execute(
+        f"{_DAY}, revision FROM day WHERE account_id = ? ORDER BY day DESC, revision DESC LIMIT 1", (account_id,)
+    ).fetchone()
+    return _day(row) if row else None
+
+
+def days(database: sqlite3.Connection, account_id: str, first: date, last: date) -> list[ClosedDay]:
+    """The closed days of an account from ``first`` to ``last``, both included, each at its last revision."""
+    rows = database.execute(
+        f"{_DAY}, max(revision) FROM day WHERE account_id = ? AND day BETWEEN ? AND ? GROUP BY day ORDER BY day",
+        (account_id, first.isoformat(), last.isoformat()),
+    )
+    return [_day(row) for row in rows]
+
+
+def revisions(database: sqlite3.Connection, account_id: str, day: date) -> list[ClosedDay]:
+    """All revisions of a closed day, oldest first."""
+    rows = database.execute(
+        f"{_DAY}, revision FROM day WHERE account_id = ? AND day = ? ORDER BY revision", (account_id, day.isoformat())
+    )
+    return [_day(row) for row in rows]
+
+
+def rests_on_estimates(database: sqlite3.Connection, account_id: str) -> bool:
+    """Whether an estimate stands in for any day of an account."""
+    row = database.execute("SELECT 1 FROM estimated_day WHERE account_id = ? LIMIT 1", (account_id,)).fetchone()
+    return row is not None
+
+
+def first_estimated_day(database: sqlite3.Connection, account_id: str) -> date | None:
+    """The first day of an account that an estimate stands in for; None when there is none."""
+    row = database.execute("SELECT min(day) FROM estimated_day WHERE account_id = ?", (account_id,)).fetchone()
+    return date.fromisoformat(row[0]) if row[0] else None
+
+
+def known_after_all(database: sqlite3.Connection) -> list[str]:
+    """Accounts with an estimated day at or after whose end their meter has answered."""
+    rows = database.execute(
+        "SELECT account_id FROM (SELECT account_id, min(ends_at) AS ends_at FROM estimated_day GROUP BY account_id) e"
+        " JOIN account a USING (account_id) WHERE EXISTS (SELECT 1 FROM reading r WHERE r.meter_id = a.meter_id"
+        " AND r.at >= e.ends_at AND r.accepted = 1) ORDER BY account_id"
+    )
+    return [account_id for (account_id,) in rows]
+
+
+def reads_around(database: sqlite3.Connection, meter_id: str, instants: Sequence[datetime]) -> list[Read]:
+    """The last accepted read at or before each instant and the first one at or after it."""
+    texts = [instant_text(instant) for instant in instants]
+    rows = database.execute(
+        f"WITH boundary(at) AS (VALUES {', '.join(['(?)'] * len(texts))})"
+        " SELECT r.at, r.energy_wh FROM boundary b JOIN reading r ON r.meter_id = ?1000 AND r.at = (SELECT max(at)"
+        " FROM reading WHERE meter_id = ?1000 AND at <= b.at AND accepted = 1)"
+        " UNION SELECT r.at, r.energy_wh FROM boundary b JOIN reading r ON r.meter_id = ?1000 AND r.at ="
+        " (SELECT min(at) FROM reading WHERE meter_id = ?1000 AND at >= b.at AND accepted = 1)".replace(
+            "?1000", f"?{len(texts) + 1}"
+        ),
+        (*texts, meter_id),
+    )
+    return [Read(instant_of(at), energy_wh) for at, energy_wh in rows]
+
+
+def other_facts(database: sqlite3.Connection, meter_id: str) -> tuple[list[Exchange], list[Read]]:
+    """A meter's exchanges and what customers read off it."""
+    rows = database.execute(
+        "SELECT at, final_register_wh, initial_register_wh FROM meter_exchange WHERE meter_id = ?1"
+        " UNION ALL SELECT at, energy_wh, NULL FROM customer_read WHERE meter_id = ?1",
+        (meter_id,),
+    ).fetchall()
+    exchanges = [Exchange(instant_of(at), final, initial) for at, final, initial in rows if initial is not None]
+    return exchanges, [Read(instant_of(at), wh, customer=True) for at, wh, initial in rows if initial is None]
+
+
+def last_register(database: sqlite3.Connection, meter_id: str) -> RegisterRead | None:
+    """What the next read of a meter is validated against: its last accepted read, or its exchange if that was later."""
+    row = database.execute(
+        "SELECT at, energy_wh FROM (SELECT at, energy_wh FROM reading WHERE meter_id = ?1 AND accepted = 1"
+        " ORDER BY at DESC LIMIT 1) UNION ALL SELECT at, initial_register_wh FROM meter_exchange WHERE meter_id = ?1"
+        " ORDER BY at DESC LIMIT 1",
+        (meter_id,),
+    ).fetchone()
+    return RegisterRead(instant_of(row[0]), row[1]) if row else None
+
+
+@dataclass(frozen=True, slots=True)
+class MeterExchange:
+    """One meter replaced by another in the same place: their serial numbers, last and first register."""
+
+    meter_id: str
+    at: datetime
+    old_serial: str
+    new_serial: str
+    final_register_wh: int
+    initial_register_wh: int
+    reason: str
+    recorded_at: datetime
+    by: str
+
+
+def add_exchange(database: sqlite3.Connection, exchange: MeterExchange) -> None:
+    """Record an exchange. Raises sqlite3.IntegrityError when one is known for the instant."""
+    database.execute(
+        "INSERT INTO meter_exchange VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            exchange.meter_id,
+            instant_text(exchange.at),
+            exchange.old_serial,
+            exchange.new_serial,
+            exchange.final_register_wh,
+            exchange.initial_register_wh,
+            exchange.reason,
+            instant_text(exchange.recorded_at),
+            exchange.by,
+        ),
+    )
+
+
+def exchanges(database: sqlite3.Connection, meter_id: str) -> list[MeterExchange]:
+    """The exchanges of a meter, oldest first."""
+    rows = database.execute(
+        "SELECT meter_id, at, old_serial, new_serial, final_register_wh, initial_register_wh, reason, recorded_at, by"
+        " FROM meter_exchange WHERE meter_id = ? ORDER BY at",
+        (meter_id,),
+    )
+    return [
+        MeterExchange(meter, instant_of(at), old, new, final, initial, reason, instant_of(recorded), by)
+        for meter, at, old, new, final, initial, reason, recorded, by in rows
+    ]
+
+
+def add_customer_read(
+    database: sqlite3.Connection, account_id: str, meter_id: str, read: Read, recorded_at: datetime, by: str
+) -> None:
+    """Record what a customer read. Raises sqlite3.IntegrityError when a read is known for the instant."""
+    database.execute(
+        "INSERT INTO customer_read VALUES (?, ?, ?, ?, ?, ?)",
+        (meter_id, instant_text(read.at), account_id, read.register_wh, instant_text(recorded_at), by),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class DayEdit:
+    """A day's use as a person said it. ``estimate``: until reads cover it; ``withdrawn``: no longer said."""
+
+    account_id: str
+    day: date
+    standing: Standing
+    energy_wh: int
+    by_period: tuple[tuple[str, int], ...]
+    reason: str
+    recorded_at: datetime
+    by: str
+
+
+def add_edit(database: sqlite3.Connection, edit: DayEdit) -> None:
+    """Record an edit; it takes the place of earlier ones of the same day."""
+    database.execute(
+        "INSERT INTO day_edit (account_id, day, standing, energy_wh, by_period, reason, recorded_at, by)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            edit.account_id,
+            edit.day.isoformat(),
+            edit.standing,
+            edit.energy_wh,
+            json.dumps(edit.by_period),
+            edit.reason,
+            instant_text(edit.recorded_at),
+            edit.by,
+        ),
+    )
+
+
+def edits(database: sqlite3.Connection, account_id: str, first: date, last: date) -> dict[date, DayEdit]:
+    """The edits in force of an account's days from ``first`` to ``last``, both included, by day."""
+    rows = database.execute(
+        "SELECT account_id, day, standing, energy_wh, by_period, reason, recorded_at, by, max(edit_id) FROM day_edit"
+        " WHERE account_id = ? AND day BETWEEN ? AND ? GROUP BY day",
+        (account_id, first.isoformat(), last.isoformat()),
+    )
+    found = {}
+    for account, day, standing, energy_wh, periods, reason, recorded_at, by, _ in rows:
+        if standing != "withdrawn":
+            edit = DayEdit(
+                account,
+                date.fromisoformat(day),
+                standing,
+                energy_wh,
+                _periods(periods),
+                reason,
+                instant_of(recorded_at),
+                by,
+            )
+            found[edit.day] = edit
+    return found
+
+
+def accounts_of_meter(database: sqlite3.Connection, meter_id: str, since: date) -> list[str]:
+    """The accounts that a meter has served on or after a day."""
+    rows = database.execute(
+        "SELECT account_id FROM account LEFT JOIN unenrolment USING (account_id) WHERE meter_id = ?"
+        " AND coalesce(last_day, '9999') >= ? ORDER BY account_id",
+        (meter_id, since.isoformat()),
+    )
+    return [account_id for (account_id,) in rows]
+
+
+def reassess(database: sqlite3.Connection, assessed: Collection[tuple[str, datetime, bool, str]]) -> None:
+    """Replace what validation said of reads: (meter_id, at, accepted, flags); for reads after a late exchange."""
+    database.executemany(
+        "UPDATE reading SET accepted = ?, flags = ? WHERE meter_id = ? AND at = ?",
+        [(int(accepted), flags, meter_id, instant_text(at)) for meter_id, at, accepted, flags in assessed],
+    )
