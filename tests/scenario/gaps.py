@@ -58,6 +58,7 @@ class Home:
         self.gateway: Gateway = build_gateway(
             settings, load_catalog(settings), Ports(self.clock, self.store, {}, SilentHeadEnd())
         )
+        self.gateway.clock_in_doubt = False
         self.tariff = tariff
 
     async def enrolled(self) -> "Home":
