@@ -2,10 +2,10 @@
 bills worked out by hand, a biller written a second time, gaps and splits of every kind.
 """
 
+import io
 import json
-import os
-import subprocess
 import sys
+from contextlib import redirect_stdout
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -15,19 +15,24 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from edge.cli import main
 from tests.reference.billing import Biller, Use
 from tests.reference.random_tariffs import instants, random_tariff, random_use
 
-AMI_EDGE = Path(sys.executable).parent / "ami-edge"
 CONFIG = Path(__file__).parents[2] / "config"
 CHICAGO = ZoneInfo("America/Chicago")
 
 
 def whatif(*arguments: str) -> dict[str, Any]:
-    command = [str(AMI_EDGE), "--config", str(CONFIG / "edge.toml"), "whatif", *arguments, "--json"]
-    done = subprocess.run(command, env={**os.environ, "NO_COLOR": "1"}, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, (done.stdout, done.stderr)
-    answer: dict[str, Any] = json.loads(done.stdout)
+    """The program's answer, by its entry point in this process: it is asked often."""
+    said = io.StringIO()
+    command = ["ami-edge", "--config", str(CONFIG / "edge.toml"), "whatif", *arguments, "--json"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", command)
+        with redirect_stdout(said), pytest.raises(SystemExit) as ended:
+            main()
+    assert ended.value.code == 0
+    answer: dict[str, Any] = json.loads(said.getvalue())
     return answer
 
 

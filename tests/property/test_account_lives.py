@@ -21,6 +21,7 @@ import pytest
 
 from edge.adjustments import ItemRequest, charge, credit
 from edge.catalog import Catalog, load_catalog
+from edge.clock_watch import ClockWatch
 from edge.core.money import format_cents
 from edge.daemon import Ports, build_gateway
 from edge.days import DayCloser
@@ -31,7 +32,7 @@ from edge.leaving import unenroll
 from edge.payments import PaymentRequest, take_payment
 from edge.returned_payments import return_payment
 from edge.settings import load_settings
-from edge.store import books, fleet
+from edge.store import books, fleet, usage
 from edge.store.engine import Store
 from edge.tariffs import parse_tariff
 from edge.terms import change_tariff
@@ -56,7 +57,7 @@ from tests.reference.random_tariffs import random_tariff
 from tests.stand_ins import SettableClock, SilentHeadEnd
 
 SOAK = int(os.environ.get("AMI_EDGE_SOAK", "1"))
-LIVES = 20  # at one gateway
+LIVES = 16  # at one gateway
 LINE = '[[lines]]\nid = "bus"\ntransport = "modbus-tcp"\nhost = "127.0.0.1"\n'
 METER = '[[meters]]\nid = "M-{0}"\nprofile = "hiking-dds238-2-znsr"\nline = "bus"\nunit = {0}\nmax_power_w = 25000\n'
 MODULO = 10 * 2**32  # the first Wh that those meters cannot show
@@ -75,6 +76,7 @@ class Outcome:
     """What an account comes to: its days as they are billed in the end, its balance and its debt."""
 
     days: dict[date, tuple[int, dict[str, int], dict[str, int]]]  # Wh, by period, charges by kind
+    rests_on: dict[date, str]
     charged: int
     balance: int
     debt: int
@@ -105,6 +107,7 @@ class Site:
         store = Store(settings.database, threaded=False, durable=False)
         clock = SettableClock(self.lives[0].reads[0][0])
         gateway = build_gateway(settings, catalog, Ports(clock, store, {}, SilentHeadEnd()))
+        await ClockWatch(gateway).look()
         assert {limits.modulo_wh for limits in gateway.limits.values()} == {MODULO}
         nights = [(at, -1, partial(self._close, since=since)) for since, at in pairwise([datetime.min, *closes])]
         try:
@@ -219,15 +222,17 @@ async def adjusted(gateway: Gateway, life: Life, item: Item) -> None:
 
 def outcome(database: sqlite3.Connection, life: Life) -> Outcome:
     """What the books say of an account."""
+    closed = usage.days(database, life.account_id, date.min, date.max)
     days = {
-        closed.day: (closed.energy_wh, {name: wh for name, wh in closed.by_period if wh}, dict(closed.charges))
-        for closed in books.days(database, life.account_id, date.min, date.max)
+        each.day: (each.energy_wh, {name: wh for name, wh in each.by_period if wh}, dict(each.charges))
+        for each in closed
     }
+    rests_on = {each.day: each.use.quality.value for each in closed}
     lines = books.statement(database, life.account_id)
     assert lines[-1].balance_cents == sum(line.amount_cents for line in lines)
     charged = -sum(line.amount_cents for line in lines if line.ref.startswith(("charge:", "correction:")))
     balance, debt = (of(database, life.account_id) for of in (books.balance_cents, books.arrears_cents))
-    return Outcome(days, charged, balance, debt)
+    return Outcome(days, rests_on, charged, balance, debt)
 
 
 def faults(database: sqlite3.Connection) -> list[Any]:
@@ -272,6 +277,7 @@ async def test_lives_cost_what_their_facts_say_whenever_they_arrive(tmp_path: Pa
             for found in (in_time[life.account_id], late[life.account_id]):
                 try:
                     check(life, site, found)
+                    assert found.rests_on == in_time[life.account_id].rests_on
                 except AssertionError as problem:
                     problem.add_note(f"life {life.account_id} of site {first}/{number}: {replace(life, reads=[])}")
                     raise
