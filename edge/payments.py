@@ -8,11 +8,11 @@ from typing import Literal
 
 from edge.core.arrears import split_payment
 from edge.core.money import format_cents
-from edge.core.payments import Source, paid_when, source_of
+from edge.core.payments import MOST_CENTS, Source, paid_when, source_of
 from edge.facts import Circumstances
 from edge.gateway import Gateway
 from edge.notices import tell_balance, tell_payment
-from edge.returned_payments import MOST_CENTS, payment_transaction, take_back
+from edge.returned_payments import payment_transaction, take_back
 from edge.store import books, customers, fleet, records, returns
 from edge.store.books import StoredPayment
 from edge.store.customers import Account

@@ -7,6 +7,7 @@ from typing import Literal
 
 from edge.core import ledger
 from edge.core.money import format_cents
+from edge.core.payments import MOST_CENTS
 from edge.facts import Circumstances
 from edge.gateway import Gateway
 from edge.notices import tell_balance, tell_returned
@@ -14,8 +15,6 @@ from edge.refusals import RequestRefused
 from edge.store import books, customers, records, returns
 from edge.store.books import StoredPayment
 from edge.store.returns import ReturnedPayment
-
-MOST_CENTS = 10_000_000_00  # one payment above this is a slipped decimal point
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +46,7 @@ async def return_payment(
         if earlier is not None:
             _check_same(payment_id, earlier, returned_at, fee_cents)
             return _outcome(database, payment_id, "awaited" if paid is None else "duplicate", paid)
-        at = around.now if returned_at is None else min(returned_at, around.now)
-        returned = ReturnedPayment(at, fee_cents or 0, reason)
+        returned = ReturnedPayment(returned_at or around.now, fee_cents or 0, reason)
         if paid is None:
             returns.await_payment(database, payment_id, returned, around.now, by)
             data = {"payment_id": payment_id, "fee": format_cents(returned.fee_cents), "reason": reason, "by": by}

@@ -14,7 +14,7 @@ from edge.inventory import time_text
 from edge.rulings import judge
 from edge.settings import Settings
 from edge.standing import not_yet_posted, spending, tariff_today
-from edge.store import books, records
+from edge.store import books, customers, records
 
 
 def account_view(
@@ -40,6 +40,11 @@ def account_view(
         "name": account.name,
         "program": account.program,
         "tariff": tariff.name,
+        "planned_tariffs": [
+            {"tariff": span.tariff, "from": span.first_day.isoformat()}
+            for span in customers.tariff_spans(database, account)
+            if span.first_day > around.now.astimezone(around.zone).date()
+        ],
         "balance": format_cents(balance),
         "arrears": format_cents(books.arrears_cents(database, account_id)),
         "available": format_cents(balance - unposted_cents),

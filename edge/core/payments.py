@@ -4,6 +4,7 @@ import re
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+MOST_CENTS = 10_000_000_00  # one payment above this is a slipped decimal point
 CLOCK_SLACK = timedelta(minutes=5)  # by how much an agent's clock may be ahead of ours
 OLDEST = timedelta(days=366)  # a payment that is told to be older was stamped by a clock that is wrong
 

@@ -1,8 +1,10 @@
 """Charges, credits, instalments, refunds and another tariff: at once, once, and no further than the rules allow."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +18,7 @@ from edge.returned_payments import return_payment
 from edge.settlement import refund
 from edge.store import books, customers, usage
 from edge.terms import change_tariff
+from edge.views import account_view
 from tests.scenario.money_site import (
     a_gateway,
     advance,
@@ -244,3 +247,43 @@ async def test_a_planned_tariff_can_be_planned_otherwise(gateway: Gateway) -> No
     on = [date(2026, 10, 13), date(2026, 10, 20), date(2026, 10, 31), date(2026, 11, 1)]
     names = [await gateway.store.read(lambda d, day=day: customers.tariff_of(d, "A-1", day)) for day in on]  # type: ignore[misc]
     assert names == ["flat", "flat", "flat", "time-of-use"]
+
+
+async def test_a_tariff_by_the_hour_begins_on_its_day(gateway: Gateway) -> None:
+    await enrolled(gateway, opening_balance="400.00")
+    await metered(gateway, 24 * 10)
+    await change_tariff(gateway, "A-1", "time-of-use", date(2026, 10, 15), "test")
+    view = await shown(gateway)
+    assert (view["tariff"], view["planned_tariffs"]) == ("flat", [{"tariff": "time-of-use", "from": "2026-10-15"}])
+    await days_closed(gateway, 5)
+    rows = await gateway.store.read(
+        lambda d: d.execute(
+            "SELECT t.day, e.ledger_account FROM ledger_entry e JOIN ledger_transaction t USING (transaction_id)"
+            " WHERE e.ledger_account LIKE 'revenue:energy%' ORDER BY 1"
+        ).fetchall()
+    )
+    assert [account for _, account in rows] == ["revenue:energy"] * 2 + ["revenue:energy:off_peak"] * 3
+    view = await shown(gateway)
+    assert (view["tariff"], view["planned_tariffs"]) == ("time-of-use", [])
+
+
+async def shown(gateway: Gateway) -> dict[str, Any]:
+    """``account show``."""
+    around = gateway.circumstances()
+    tables = (gateway.rulebook, gateway.switchgear, gateway.tariffs)
+    return await gateway.store.read(lambda d: account_view(d, "A-1", *tables, around, gateway.settings))
+
+
+async def test_a_pilot_keeps_its_halves_when_tariffs_change(gateway: Gateway) -> None:
+    """Domain-rules R10; seed 002, OG&E: half of the participants on a standard rate, half by the hour."""
+    program, holidays = gateway.rulebook.programs["oge-pay-as-you-go"]
+    pilot = replace(program, max_participants=3)
+    programs = {**gateway.rulebook.programs, "oge-pay-as-you-go": (pilot, holidays)}
+    gateway.rulebook = replace(gateway.rulebook, programs=programs)
+    for number, name in ((1, "flat"), (2, "time-of-use")):
+        await enrolled(gateway, number, program="oge-pay-as-you-go", tariff=name)
+    with pytest.raises(RequestRefused, match="all places on a time-of-use rate of oge-pay-as-you-go are taken"):
+        await change_tariff(gateway, "A-1", "time-of-use", None, "test")
+    assert not (await change_tariff(gateway, "A-1", "seasonal-tiers", None, "test")).duplicate
+    assert not (await change_tariff(gateway, "A-2", "flat", None, "test")).duplicate
+    assert not (await change_tariff(gateway, "A-1", "time-of-use", None, "test")).duplicate

@@ -157,6 +157,14 @@ async def test_a_return_takes_the_arrears_part_and_the_fee_at_once_and_once(gate
         await return_payment(gateway, "P-1", TUESDAY, 20_00, "no funds", "test")
 
 
+async def test_a_return_with_a_stamp_from_the_future_is_the_same_when_it_comes_again(gateway: Gateway) -> None:
+    await enrolled(gateway)
+    await paid(gateway, "P-1", 30_00)
+    told = [await return_payment(gateway, "P-1", TUESDAY + HOUR, 5_00, "no funds", "test") for _ in range(2)]
+    assert [returned.status for returned in told] == ["returned", "duplicate"]
+    assert await standing(gateway) == (-5_00, 0)
+
+
 async def test_aid_that_is_returned_leaves_the_account_of_its_source(gateway: Gateway) -> None:
     await enrolled(gateway)
     await paid(gateway, "P-1", 30_00, source="LIHEAP")
