@@ -20,6 +20,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from edge import inventory, views
 from edge.api_commands import add_commands
+from edge.api_metering import add_metering
 from edge.api_money import add_money
 from edge.api_parts import Body, caller
 from edge.api_restraints import add_restraints
@@ -49,6 +50,7 @@ def build_app(gateway: Gateway, version: str) -> FastAPI:
     _add_field_work(app, gateway)
     add_restraints(app, gateway)
     add_commands(app, gateway)
+    add_metering(app, gateway)
     return app
 
 

@@ -103,7 +103,7 @@ def switchgear_of(settings: Settings, catalog: Catalog) -> dict[str, Switchgear]
     for meter in meters:
         profile = catalog.profiles[meter.profile]
         found[meter.id] = Switchgear(
-            profile.can_switch, confirm_seconds(profile), _modulo_wh(profile), lines[meter.line]
+            profile.can_switch, confirm_seconds(profile), _modulo_wh(profile), lines[meter.line], meter.multiplier
         )
     return found
 

@@ -14,6 +14,7 @@ from edge import __version__
 from edge import cli_context as context
 from edge.cli_commands import commands_app, quarantine_app
 from edge.cli_context import COMMON, Common
+from edge.cli_metering import metering_app, usage_app
 from edge.cli_money import money_app
 from edge.cli_restraints import restraints_app
 from edge.cli_whatif import whatif_app
@@ -45,7 +46,8 @@ app.add_typer(whatif_app, name="whatif")
 app.add_typer(restraints_app)
 app.add_typer(money_app)
 app.add_typer(quarantine_app, name="quarantine")
-meter_app.registered_commands += commands_app.registered_commands
+app.add_typer(usage_app, name="usage")
+meter_app.registered_commands += commands_app.registered_commands + metering_app.registered_commands
 
 
 def _print_version(wanted: bool) -> None:

@@ -128,6 +128,7 @@ def read_limits(profile: Profile, meter: Meter) -> vee.Limits:
         max_power_w=meter.max_power_w,
         modulo_wh=counter.modulo_wh if counter else None,
         resolution_wh=counter.resolution_wh if counter else 10,
+        multiplier=meter.multiplier,
     )
 
 

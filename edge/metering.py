@@ -11,7 +11,6 @@ from datetime import date, datetime, timedelta
 from typing import Any, Literal
 
 from edge.core import vee
-from edge.core.model import Action
 from edge.core.money import format_cents
 from edge.core.orders import OURS, Cause
 from edge.core.usage import Read
@@ -43,7 +42,10 @@ class ExchangeRequest:
 
 @dataclass(frozen=True, slots=True)
 class EditRequest:
-    """A day's use in Wh as a person says it. ``standing`` None: an estimate where no reads cover the day, else final."""
+    """A day's use in Wh as a person says it.
+
+    ``standing`` None: an estimate where no reads cover the day, else final.
+    """
 
     account_id: str
     day: date
@@ -86,7 +88,7 @@ async def exchange_meter(gateway: Gateway, wanted: ExchangeRequest, by: str) -> 
         return told | {"corrections": corrections}
 
     answer = await gateway.record(work)
-    gateway.exchanged.add(wanted.meter_id)
+    gateway.reads_mended += 1
     gateway.reads_saved.set()
     return answer
 
@@ -117,11 +119,10 @@ def _checked_exchange(
     for name, register_wh in (("final", wanted.final_register_wh), ("initial", wanted.initial_register_wh)):
         if register_wh < 0 or (limits.modulo_wh is not None and register_wh >= limits.modulo_wh):
             raise RequestRefused(f"the {name} register {register_wh} Wh is not one that meter {meter_id} can show")
-    before, _ = fleet.reads_around(database, meter_id, at)
-    if before is not None and before.at < at:
-        last = vee.RegisterRead(before.at, before.energy_wh)
-        if earlier and earlier[-1].at > before.at:
-            last = vee.RegisterRead(earlier[-1].at, earlier[-1].initial_register_wh)
+    last, _ = _own_reads(database, meter_id, at)
+    if earlier and (last is None or earlier[-1].at > last.at):
+        last = vee.RegisterRead(earlier[-1].at, earlier[-1].initial_register_wh)
+    if last is not None and last.at < at:
         found = vee.validate(last, vee.RegisterRead(at, wanted.final_register_wh), limits)
         if not found.accepted:
             flags = ", ".join(flag.value for flag in found.flags)
@@ -191,7 +192,7 @@ async def report_read(
             "by": by,
         }
         records.add_event(database, "customer_read", around.now, told)
-        before, _ = fleet.reads_around(database, account.meter_id, read.at)
+        before, _ = _own_reads(database, account.meter_id, read.at)
         first = (before.at if before is not None else account.enrolled_at).astimezone(around.zone).date()
         first -= timedelta(days=1)  # a read at midnight ends the day before
         cause = "a read that the customer reported"
@@ -209,11 +210,11 @@ def _check_reported(database: sqlite3.Connection, gateway: Gateway, account: Acc
     limits = gateway.limits[account.meter_id]
     if read.at < account.enrolled_at:
         raise RequestRefused(f"the read is of {read.at.isoformat()}, before account {account.account_id} was enrolled")
-    before, after = fleet.reads_around(database, account.meter_id, read.at)
     exchanges = [one.at for one in usage.exchanges(database, account.meter_id)]
     new = vee.RegisterRead(read.at, read.register_wh)
-    told = [(one, vee.RegisterRead(one.at, one.energy_wh)) for one in (before, after) if one is not None]
-    for _, own in told:
+    for own in _own_reads(database, account.meter_id, read.at):
+        if own is None:
+            continue
         first, second = (own, new) if own.at <= read.at else (new, own)
         if any(first.at < exchanged <= second.at for exchanged in exchanges):
             continue  # another meter's register
@@ -223,6 +224,17 @@ def _check_reported(database: sqlite3.Connection, gateway: Gateway, account: Acc
                 f"the register {read.register_wh} Wh of {read.at.isoformat()} does not fit the gateway's own read,"
                 f" {own.energy_wh} Wh on {own.at.isoformat()}"
             )
+
+
+def _own_reads(
+    database: sqlite3.Connection, meter_id: str, at: datetime
+) -> tuple[vee.RegisterRead | None, vee.RegisterRead | None]:
+    """The gateway's own last accepted read at or before an instant, and its first one at or after it."""
+    reads = sorted(usage.reads_around(database, meter_id, [at]), key=lambda read: read.at)
+    own = [vee.RegisterRead(read.at, read.register_wh) for read in reads]
+    before = [read for read in own if read.at <= at]
+    after = [read for read in own if read.at >= at]
+    return (before[-1] if before else None, after[0] if after else None)
 
 
 async def edit_day(gateway: Gateway, wanted: EditRequest, by: str) -> dict[str, Any]:
@@ -237,9 +249,7 @@ async def edit_day(gateway: Gateway, wanted: EditRequest, by: str) -> dict[str, 
         account = _account(database, wanted.account_id)
         _check_edit(database, gateway, account, wanted, around)
         standing = wanted.standing or _natural_standing(database, wanted)
-        edit = DayEdit(
-            wanted.account_id, wanted.day, standing, wanted.energy_wh, (), wanted.reason, around.now, by
-        )
+        edit = DayEdit(wanted.account_id, wanted.day, standing, wanted.energy_wh, (), wanted.reason, around.now, by)
         usage.add_edit(database, edit)
         told = {
             "account_id": wanted.account_id,
@@ -271,7 +281,8 @@ def _check_edit(
     last = last if account.last_day is None else min(last, account.last_day)
     if not account.first_day <= wanted.day <= last:
         raise RequestRefused(
-            f"{wanted.day} is not a past day of account {account.account_id}: they run from {account.first_day} to {last}"
+            f"{wanted.day} is not a past day of account {account.account_id}:"
+            f" they run from {account.first_day} to {last}"
         )
     most = gateway.limits[account.meter_id].max_power_w * MOST_HOURS
     if not 0 <= wanted.energy_wh <= most:

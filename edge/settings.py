@@ -175,6 +175,13 @@ class Meter(_Part):
     serial: str | None = None
     poll_seconds: Annotated[int, Field(ge=1, le=86400)] | None = None
     max_power_w: Annotated[int, Field(ge=1)] = 25_000
+    ct_ratio: Annotated[int, Field(ge=1, le=10_000)] = 1
+    pt_ratio: Annotated[int, Field(ge=1, le=10_000)] = 1
+
+    @property
+    def multiplier(self) -> int:
+        """Wh used for each Wh that the register counts: current transformers' ratio times voltage transformers'."""
+        return self.ct_ratio * self.pt_ratio
 
     @model_validator(mode="after")
     def _has_an_address(self) -> Self:

@@ -53,7 +53,7 @@ def standing_of(
     return replace(
         spending(database, account, credit_cents),
         kwh_price=kwh_price(database, account, tariff, today),
-        power_w=read.power_w if read is not None and fresh else None,
+        power_w=None if read is None or read.power_w is None or not fresh else read.power_w * register.multiplier,
         today_wh=_used_today(database, account, read, register, around),
         yesterday_wh=None if yesterday is None else yesterday.energy_wh,
     )

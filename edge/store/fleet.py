@@ -51,6 +51,12 @@ def last_read(database: sqlite3.Connection, meter_id: str, *, accepted_only: boo
     return _read(row) if row else None
 
 
+def reads_since(database: sqlite3.Connection, meter_id: str, since: datetime) -> list[StoredRead]:
+    """All reads of a meter from an instant on, the refused ones too, oldest first."""
+    rows = database.execute(f"{_READ} WHERE meter_id = ? AND at >= ? ORDER BY at", (meter_id, instant_text(since)))
+    return [_read(row) for row in rows]
+
+
 def prune_reads(database: sqlite3.Connection, before: datetime) -> None:
     """Forget register reads older than ``before``, but for the last accepted one of each meter and those after it.
 

@@ -273,6 +273,14 @@ def exchanges(database: sqlite3.Connection, meter_id: str) -> list[MeterExchange
     ]
 
 
+def last_exchange_register(database: sqlite3.Connection, meter_id: str) -> RegisterRead | None:
+    """The first register of the meter that hangs in a place now; None where none was exchanged."""
+    row = database.execute(
+        "SELECT at, initial_register_wh FROM meter_exchange WHERE meter_id = ? ORDER BY at DESC LIMIT 1", (meter_id,)
+    ).fetchone()
+    return RegisterRead(instant_of(row[0]), row[1]) if row else None
+
+
 def add_customer_read(
     database: sqlite3.Connection, account_id: str, meter_id: str, read: Read, recorded_at: datetime, by: str
 ) -> None:

@@ -73,6 +73,11 @@ class Home:
         stored = [fleet.StoredRead("M-1", at, wh, None, "connected", True, ()) for at, wh in reads]
         await self.store.write(lambda database: fleet.save_reads(database, stored))
 
+    async def read_refused(self, *reads: tuple[datetime, int], flags: tuple[str, ...]) -> None:
+        """The meter answers what validation refuses."""
+        stored = [fleet.StoredRead("M-1", at, wh, None, "connected", False, flags) for at, wh in reads]
+        await self.store.write(lambda database: fleet.save_reads(database, stored))
+
     async def close(self, now: datetime) -> int:
         """The day closer works at an instant; how many accounts stay open."""
         self.clock.instant = now
