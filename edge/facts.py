@@ -1,9 +1,11 @@
 """Gathering what one decision may depend on: the store's facts about an account, and the gateway's circumstances."""
 
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from edge.core import vee
@@ -12,7 +14,7 @@ from edge.core.model import Facts, Forecast, Observation, Relay
 from edge.core.programs import Program
 from edge.core.rating import DayUsage
 from edge.core.usage import Line, line
-from edge.store import books, customers, fleet, quarantines, records, restraints, returns, usage
+from edge.store import books, customers, fleet, many, quarantines, restraints, usage
 from edge.store.customers import Account
 
 HolidayLookup = Callable[[date], str | None]
@@ -61,6 +63,14 @@ class Circumstances:
     alerts: tuple[str, ...] | None
 
 
+class Subject(NamedTuple):
+    """Whom a decision is about: the account, its program, and what its meter can do, where that is known."""
+
+    account: Account
+    program: Program
+    switchgear: Switchgear | None
+
+
 def gather(
     database: sqlite3.Connection,
     account: Account,
@@ -69,49 +79,98 @@ def gather(
     around: Circumstances,
 ) -> Facts:
     """The facts of one decision about one account, as they are on record."""
-    change = fleet.relay_change(database, account.meter_id)
-    relay = fleet.relay_of(change)
-    if not account.active and not _still_serves(database, account):
-        relay = Relay.DISCONNECTED_OTHER  # whatever it is: another account's, and never this one's to close
-    read = fleet.last_read(database, account.meter_id, accepted_only=True)
-    closed = usage.last_day(database, account.account_id)
-    returned = returns.has_returned_payment(database, account.account_id)
-    told = records.notice_reached(database, account.account_id, "returned_payment", confirmed_only=False)
-    told_at = told[1] if returned and told is not None else None
-    disconnects_left, limited_by = _budget_left(database, account.meter_id, switchgear, around)
-    paid = 0
-    if change is not None and relay is Relay.DISCONNECTED:
-        paid = books.payments_since(database, account.account_id, change.at)
-        if books.was_paid_before(database, account.account_id, change.at):
-            paid = max(paid, program.reconnect_payments_cents)  # it would have kept power on: nothing more is asked
-    return Facts(
-        now=around.now,
-        zone=around.zone,
-        enrolled=account.active,
-        balance_cents=books.balance_cents(database, account.account_id),
-        arrears_cents=books.arrears_cents(database, account.account_id),
-        protected=restraints.protections(database, account.account_id),
-        holds=restraints.holds(database, account.account_id),
-        zero_notice_delivered_at=_zero_notice(database, account.account_id, program),
-        returned_payment_notice_at=told_at,
-        returned_payment_unknown=returned and told_at is None,
-        payments_since_disconnect_cents=paid,
-        last_actual_read_at=read.at if read else None,
-        balance_rests_on_estimates=usage.rests_on_estimates(database, account.account_id),
-        last_closed_day=closed.day if closed else account.first_day - timedelta(days=1),
-        remote_disconnect=switchgear.remote_disconnect if switchgear else None,
-        relay=relay,
-        confirm_seconds=switchgear.confirm_seconds if switchgear else None,
-        forecast=around.forecast,
-        observed=around.observed,
-        alerts=around.alerts,
-        moratoriums=restraints.moratoriums(database),
-        clock_trusted=around.clock_trusted,
-        payments_feed_seen_at=around.payments_feed_seen_at,
-        disconnects_left=disconnects_left,
-        limited_by=limited_by,
-        shadow_mode=around.shadow_mode,
-    )
+    return gather_many(database, [Subject(account, program, switchgear)], around)[0]
+
+
+def gather_many(database: sqlite3.Connection, subjects: Sequence[Subject], around: Circumstances) -> list[Facts]:
+    """The facts of decisions about any number of accounts; a table is asked once for all of them."""
+    on_record = _OnRecord(database, [subject.account for subject in subjects])
+    moratoriums = restraints.moratoriums(database)
+    budget = _Budget(database, around)
+    found = []
+    for account, program, switchgear in subjects:
+        account_id = account.account_id
+        change = on_record.relay_changes.get(account.meter_id)
+        relay = fleet.relay_of(change)
+        if not account.active and not _still_serves(database, account):
+            relay = Relay.DISCONNECTED_OTHER  # whatever it is: another account's, and never this one's to close
+        paid = 0
+        if change is not None and relay is Relay.DISCONNECTED:
+            paid = _paid_since(database, account_id, program, change.at)
+        disconnects_left, limited_by = budget.left(account.meter_id, switchgear)
+        told_at = on_record.returned_payment_told_at(account_id)
+        balance, debt = on_record.balances[account_id]
+        found.append(
+            Facts(
+                now=around.now,
+                zone=around.zone,
+                enrolled=account.active,
+                balance_cents=balance,
+                arrears_cents=debt,
+                protected=on_record.protections.get(account_id, ()),
+                holds=on_record.holds.get(account_id, ()),
+                zero_notice_delivered_at=on_record.zero_notice_at(account_id, program),
+                returned_payment_notice_at=told_at,
+                returned_payment_unknown=told_at is None and account_id in on_record.returned,
+                payments_since_disconnect_cents=paid,
+                last_actual_read_at=on_record.reads_at.get(account.meter_id),
+                balance_rests_on_estimates=account_id in on_record.estimated,
+                last_closed_day=on_record.closed.get(account_id) or account.first_day - timedelta(days=1),
+                remote_disconnect=switchgear.remote_disconnect if switchgear else None,
+                relay=relay,
+                confirm_seconds=switchgear.confirm_seconds if switchgear else None,
+                forecast=around.forecast,
+                observed=around.observed,
+                alerts=around.alerts,
+                moratoriums=moratoriums,
+                clock_trusted=around.clock_trusted,
+                payments_feed_seen_at=around.payments_feed_seen_at,
+                disconnects_left=disconnects_left,
+                limited_by=limited_by,
+                shadow_mode=around.shadow_mode,
+            )
+        )
+    return found
+
+
+class _OnRecord:
+    """What the store knows of some accounts."""
+
+    def __init__(self, database: sqlite3.Connection, accounts: Sequence[Account]) -> None:
+        account_ids = [account.account_id for account in accounts]
+        meter_ids = [account.meter_id for account in accounts]
+        self.relay_changes = many.relay_changes(database, meter_ids)
+        self.reads_at = many.last_reads_at(database, meter_ids)
+        self.closed = many.last_closed_days(database, account_ids)
+        self.estimated = many.resting_on_estimates(database, account_ids)
+        self.balances = many.balances(database, account_ids)
+        self.protections = many.protections(database, account_ids)
+        self.holds = many.holds(database, account_ids)
+        self.returned = many.with_returned_payment(database, account_ids)
+        self._told_of_return = many.told(database, self.returned, "returned_payment") if self.returned else {}
+        self._zero = many.told(database, account_ids, "zero")
+        entries = [(account_id, zero.entry_id) for account_id, zero in self._zero.items()]
+        self._lifted = many.positive_since(database, entries) if entries else frozenset()
+
+    def returned_payment_told_at(self, account_id: str) -> datetime | None:
+        """When the notice of a returned payment reached the customer."""
+        told = self._told_of_return.get(account_id)
+        return None if told is None else told.reached_at(confirmed_only=False)
+
+    def zero_notice_at(self, account_id: str, program: Program) -> datetime | None:
+        """When the zero notice in force reached the customer; a balance above zero since has ended it."""
+        zero = self._zero.get(account_id)
+        if zero is None or account_id in self._lifted:
+            return None
+        return zero.reached_at(confirmed_only=program.grace_from == "delivered")
+
+
+def _paid_since(database: sqlite3.Connection, account_id: str, program: Program, cut_at: datetime) -> int:
+    """What counts as paid since power was disconnected."""
+    paid = books.payments_since(database, account_id, cut_at)
+    if books.was_paid_before(database, account_id, cut_at):
+        paid = max(paid, program.reconnect_payments_cents)  # it would have kept power on: nothing more is asked
+    return paid
 
 
 def _still_serves(database: sqlite3.Connection, account: Account) -> bool:
@@ -119,32 +178,31 @@ def _still_serves(database: sqlite3.Connection, account: Account) -> bool:
     return served is not None and served.account_id == account.account_id
 
 
-def _zero_notice(database: sqlite3.Connection, account_id: str, program: Program) -> datetime | None:
-    """When the zero notice in force reached the customer; a balance above zero since has ended it."""
-    reached = records.notice_reached(database, account_id, "zero", confirmed_only=program.grace_from == "delivered")
-    if reached is None:
-        return None
-    entry_id, at = reached
-    return None if books.balance_was_positive_since(database, account_id, entry_id) else at
+class _Budget:
+    """How many disconnects may still be sent, and in words what holds them back."""
 
+    def __init__(self, database: sqlite3.Connection, around: Circumstances) -> None:
+        self._limits = around.limits
+        self._quarantine = quarantines.last(database)
+        sent = fleet.disconnects_sent_since(database, around.now - timedelta(days=1))
+        self._last_day = len(sent)
+        self._last_hour = len([at for _, at in sent if at >= around.now - timedelta(hours=1)])
+        self._by_meter = Counter([meter_id for meter_id, _ in sent])
 
-def _budget_left(
-    database: sqlite3.Connection, meter_id: str, switchgear: Switchgear | None, around: Circumstances
-) -> tuple[int, str]:
-    """How many disconnects are left for a meter, and in words what holds them back."""
-    quarantine = quarantines.last(database)
-    if quarantine is not None and quarantine.released is None:
-        return 0, (
-            f"quarantine: {quarantine.wanting} of {quarantine.active} accounts came to want a disconnect within an hour"
-            f" and {quarantine.most} are plausible; a second person has to release it"
-        )
-    day_ago, hour_ago = around.now - timedelta(days=1), around.now - timedelta(hours=1)
-    last_day, last_hour, of_meter = fleet.disconnects_sent(database, meter_id, day_ago, hour_ago)
-    sent = Sent(last_hour, last_day, of_meter)
-    if switchgear is not None and around.limits.share_of_line_ppm < WHOLE_PPM:
-        others = fleet.meters_cut_since(database, day_ago) & (switchgear.on_line - {meter_id})
-        sent = Sent(last_hour, last_day, of_meter, len(switchgear.on_line), len(others))
-    return left(around.limits, sent)
+    def left(self, meter_id: str, switchgear: Switchgear | None) -> tuple[int, str]:
+        """What is left for a meter."""
+        quarantine = self._quarantine
+        if quarantine is not None and quarantine.released is None:
+            return 0, (
+                f"quarantine: {quarantine.wanting} of {quarantine.active} accounts came to want a disconnect within an"
+                f" hour and {quarantine.most} are plausible; a second person has to release it"
+            )
+        of_meter = self._by_meter[meter_id]
+        sent = Sent(self._last_hour, self._last_day, of_meter)
+        if switchgear is not None and self._limits.share_of_line_ppm < WHOLE_PPM:
+            others = [other for other in self._by_meter if other in switchgear.on_line and other != meter_id]
+            sent = Sent(self._last_hour, self._last_day, of_meter, len(switchgear.on_line), len(others))
+        return left(self._limits, sent)
 
 
 def month_so_far(closed: list[usage.ClosedDay]) -> tuple[list[DayUsage], dict[str, int]]:

@@ -1,7 +1,8 @@
 """Accounts: who is enrolled at which meter, who has left, whose ruling or whose days are still open."""
 
+import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
@@ -86,6 +87,14 @@ def account(database: sqlite3.Connection, account_id: str) -> Account | None:
     """The account of an id, or None."""
     row = database.execute(f"{_ACCOUNT} WHERE account_id = ?", (account_id,)).fetchone()
     return _account(row) if row else None
+
+
+def accounts_of(database: sqlite3.Connection, account_ids: Sequence[str]) -> dict[str, Account]:
+    """The accounts of these ids; those that there are not are left out."""
+    rows = database.execute(
+        f"{_ACCOUNT} WHERE account_id IN (SELECT value FROM json_each(?))", (json.dumps(account_ids),)
+    )
+    return {row[0]: _account(row) for row in rows}
 
 
 def accounts(database: sqlite3.Connection) -> list[Account]:

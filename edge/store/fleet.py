@@ -237,27 +237,14 @@ def last_order(database: sqlite3.Connection, meter_id: str) -> SwitchOrder | Non
     return _order(row) if row else None
 
 
-_DISCONNECTS_SENT = (  # what the budget counts
-    " FROM switch_event e JOIN switch_order o USING (order_id)"
-    " WHERE e.state = 'sent' AND o.action = 'disconnect' AND o.cause <> 'safety' AND e.at >= ?"
-)
-
-
-def disconnects_sent(
-    database: sqlite3.Connection, meter_id: str, since: datetime, later: datetime
-) -> tuple[int, int, int]:
-    """How many disconnects were sent since an instant, since a later one, and to one meter since the first."""
-    row = database.execute(
-        "SELECT count(*), coalesce(sum(e.at >= ?), 0), coalesce(sum(o.meter_id = ?), 0)" + _DISCONNECTS_SENT,
-        (instant_text(later), meter_id, instant_text(since)),
-    ).fetchone()
-    return row[0], row[1], row[2]
-
-
-def meters_cut_since(database: sqlite3.Connection, since: datetime) -> set[str]:
-    """The meters that were sent a disconnect since an instant."""
-    rows = database.execute("SELECT DISTINCT o.meter_id" + _DISCONNECTS_SENT, (instant_text(since),))
-    return {meter_id for (meter_id,) in rows}
+def disconnects_sent_since(database: sqlite3.Connection, since: datetime) -> list[tuple[str, datetime]]:
+    """The disconnects that were sent since an instant, as the budget counts them: (meter, when)."""
+    rows = database.execute(
+        "SELECT o.meter_id, e.at FROM switch_event e JOIN switch_order o USING (order_id)"
+        " WHERE e.state = 'sent' AND o.action = 'disconnect' AND o.cause <> 'safety' AND e.at >= ?",
+        (instant_text(since),),
+    )
+    return [(meter_id, instant_of(at)) for meter_id, at in rows]
 
 
 def unsettled_since(database: sqlite3.Connection, meter_id: str, action: str, since: datetime) -> SwitchOrder | None:

@@ -109,6 +109,14 @@ def recorded_holds(database: sqlite3.Connection, account_id: str | None = None) 
     return [_hold(row) for row in rows]
 
 
+def held_by(database: sqlite3.Connection, account_ids: str) -> list[RecordedHold]:
+    """All holds of the accounts in a JSON list, in the order in which they were recorded."""
+    rows = database.execute(
+        f"{_HOLD} AND account_id IN (SELECT value FROM json_each(?)) ORDER BY hold_row", (account_ids,)
+    )
+    return [_hold(row) for row in rows]
+
+
 def hold(database: sqlite3.Connection, hold_id: str) -> RecordedHold | None:
     """The hold of an id, or None."""
     row = database.execute(f"{_HOLD} AND h.hold_id = ?", (hold_id,)).fetchone()
