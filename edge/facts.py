@@ -144,8 +144,8 @@ class _OnRecord:
         self.closed = many.last_closed_days(database, account_ids)
         self.estimated = many.resting_on_estimates(database, account_ids)
         self.balances = many.balances(database, account_ids)
-        self.protections = many.protections(database, account_ids)
-        self.holds = many.holds(database, account_ids)
+        self.protections = restraints.protections_of(database, account_ids)
+        self.holds = restraints.holds_of(database, account_ids)
         self.returned = many.with_returned_payment(database, account_ids)
         self._told_of_return = many.told(database, self.returned, "returned_payment") if self.returned else {}
         self._zero = many.told(database, account_ids, "zero")

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -16,7 +16,7 @@ from edge.core.rating import Tariff
 from edge.core.vee import Limits
 from edge.core.weather import DocumentKind
 from edge.facts import Circumstances, Rulebook, Switchgear
-from edge.rulings import Asked, Ruling, rule_on
+from edge.rulings import Asked, Ruling, rule_on, rule_on_many
 from edge.settings import Settings
 from edge.store import past, records
 from edge.store.engine import Store
@@ -127,6 +127,12 @@ class Gateway:
     ) -> Ruling:
         """Decide about an account inside a transaction; ``asked``: a person wants a disconnect."""
         return rule_on(database, account_id, self.rulebook, self.switchgear, around, asked)
+
+    def rule_many(
+        self, database: sqlite3.Connection, account_ids: Sequence[str], around: Circumstances
+    ) -> list[Ruling]:
+        """Decide about accounts inside a transaction; the rulings, without those that just stand (``rule_on_many``)."""
+        return rule_on_many(database, account_ids, self.rulebook, self.switchgear, around)
 
     async def record(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Commit ``work``, then wake the tasks that look for what it may have left: orders and messages."""

@@ -4,18 +4,19 @@ Everything here runs inside a transaction of the store, beside the fact that mad
 """
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
 from edge.core.decisions import decide, send_before
+from edge.core.likeness import has_power_and_credit, likeness
 from edge.core.model import Action, Decision, Facts, Relay
 from edge.core.money import format_cents
 from edge.core.orders import OURS, Cause, OrderState, follows_the_rules
 from edge.core.programs import Program
-from edge.facts import Circumstances, HolidayLookup, Rulebook, Switchgear, gather
-from edge.store import customers, fleet, past, records
+from edge.facts import Circumstances, HolidayLookup, Rulebook, Subject, Switchgear, gather, gather_many
+from edge.store import customers, fleet, many, past, records
 from edge.store.customers import Account
 
 DISCONNECT_AGAIN_AFTER = timedelta(minutes=15)  # a disconnect that failed is not tried again sooner
@@ -51,9 +52,71 @@ def rule_on(
 
     ``asked``: who wants a disconnect; the order carries the name, and does not wait because one failed just now.
     """
-    account, facts, decision, program, holiday = judge(database, account_id, rulebook, switchgear, around)
+    judged = judge(database, account_id, rulebook, switchgear, around)
     note_circumstances(database, around, rulebook.digest)
-    decision_id = _record(database, account, decision, rulebook.digest, around)
+    in_force = many.decisions_in_force(database, [account_id]).get(account_id)
+    return _act(database, judged, in_force, rulebook.digest, around, asked)
+
+
+def rule_on_many(
+    database: sqlite3.Connection,
+    account_ids: Sequence[str],
+    rulebook: Rulebook,
+    switchgear: Mapping[str, Switchgear],
+    around: Circumstances,
+) -> list[Ruling]:
+    """Decide about accounts as ``rule_on`` does. Raises LookupError for an unknown account.
+
+    Who has power and credit is passed over, and has no ruling in the answer, where the decision on record still holds.
+    """
+    accounts = customers.accounts_of(database, account_ids)
+    if unknown := [account_id for account_id in account_ids if account_id not in accounts]:
+        raise LookupError(f"there is no account {unknown[0]}")
+    subjects = []
+    for account_id in account_ids:
+        account = accounts[account_id]
+        subjects.append(Subject(account, rulebook.programs[account.program][0], switchgear.get(account.meter_id)))
+    note_circumstances(database, around, rulebook.digest)
+    in_force = many.decisions_in_force(database, account_ids)
+    wanted = many.meters_with_wanted_orders(database)
+    alike: dict[Hashable, tuple[str, ...]] = {}
+    rulings = []
+    for subject, facts in zip(subjects, gather_many(database, subjects, around), strict=True):
+        account, program = subject.account, subject.program
+        holiday = rulebook.programs[account.program][1]
+        stands = in_force.get(account.account_id)
+        decision = None
+        if has_power_and_credit(facts):
+            kind = (account.program, likeness(facts, program))
+            if kind not in alike:
+                decision = decide(facts, program, holiday)
+                alike[kind] = _codes(decision)
+            unchanged = stands is not None and (stands.action, stands.codes) == (Action.NONE, alike[kind])
+            if unchanged and account.meter_id not in wanted:
+                continue
+        judged = account, facts, decision or decide(facts, program, holiday), program, holiday
+        rulings.append(_act(database, judged, stands, rulebook.digest, around))
+    return rulings
+
+
+def _codes(decision: Decision) -> tuple[str, ...]:
+    return tuple([block.code for block in decision.blocks])
+
+
+_Judged = tuple[Account, Facts, Decision, Program, HolidayLookup]
+
+
+def _act(
+    database: sqlite3.Connection,
+    judged: _Judged,
+    in_force: many.InForce | None,
+    digest: str,
+    around: Circumstances,
+    asked: Asked | None = None,
+) -> Ruling:
+    """Record a decision if it changed; want or cancel the account's switch order."""
+    account, facts, decision, program, holiday = judged
+    decision_id = _record(database, account, decision, in_force, digest, around)
     _cancel_what_is_no_longer_wanted(database, account, decision, around.now)
     order_id = None
     if _needs_order(database, account, facts, decision, around.now, again=asked is not None):
@@ -102,7 +165,7 @@ def judge(
     rulebook: Rulebook,
     switchgear: Mapping[str, Switchgear],
     around: Circumstances,
-) -> tuple[Account, Facts, Decision, Program, HolidayLookup]:
+) -> _Judged:
     """Decide about an account without recording anything. Raises LookupError for an unknown account."""
     account = customers.account(database, account_id)
     if account is None:
@@ -144,12 +207,16 @@ def answer_of(decision: Decision, zone: tzinfo) -> dict[str, Any]:
 
 
 def _record(
-    database: sqlite3.Connection, account: Account, decision: Decision, digest: str, around: Circumstances
+    database: sqlite3.Connection,
+    account: Account,
+    decision: Decision,
+    in_force: many.InForce | None,
+    digest: str,
+    around: Circumstances,
 ) -> int:
-    codes = tuple(block.code for block in decision.blocks)
-    last = records.last_decision(database, account.account_id)
-    if last is not None and (last.action, last.codes) == (decision.action.value, codes):
-        return last.decision_id
+    codes = _codes(decision)
+    if in_force is not None and (in_force.action, in_force.codes) == (decision.action.value, codes):
+        return in_force.decision_id
     return records.add_decision(
         database,
         account_id=account.account_id,

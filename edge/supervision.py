@@ -59,14 +59,13 @@ class Supervision:
         finally:
             gateway.deciding = False
             gateway.orders_waiting.set()
-        self._quiet_until = {account_id: self._quiet_until[account_id] for account_id in account_ids}
+        self._quiet_until = {one: self._quiet_until[one] for one in account_ids if one in self._quiet_until}
         gateway.made_progress("supervision")
         return [*self._quiet_until.values(), *([] if self._change is None else [self._change])]
 
     def _decide(self, database: sqlite3.Connection, account_ids: list[str]) -> None:
         around = self._gateway.circumstances()
-        rulings = [self._gateway.rule(database, account_id, around) for account_id in account_ids]
-        for ruling in rulings:
+        for ruling in self._gateway.rule_many(database, account_ids, around):
             tell_ruling(database, self._gateway, ruling, around)
             self._quiet_until[ruling.account.account_id] = quiet_until(ruling.decision, around.now)
 

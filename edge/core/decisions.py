@@ -269,10 +269,10 @@ def _evidence(case: _Case) -> Found:
     facts, program = case.facts, case.program
     if facts.clock_trusted is not True or case.today is None:
         yield "clock_untrusted", "the gateway's clock is not trusted"
-    if not _fresh(facts.payments_feed_seen_at, case.now, timedelta(minutes=program.max_payment_feed_age_minutes)):
+    if not is_fresh(facts.payments_feed_seen_at, case.now, timedelta(minutes=program.max_payment_feed_age_minutes)):
         minutes = program.max_payment_feed_age_minutes
         yield "payments_stale", f"no sign of the payment feed in the last {minutes} minutes: money may be on its way"
-    if not _fresh(facts.last_actual_read_at, case.now, timedelta(hours=program.max_read_age_hours)):
+    if not is_fresh(facts.last_actual_read_at, case.now, timedelta(hours=program.max_read_age_hours)):
         yield "read_stale", f"there is no actual, validated read of the last {program.max_read_age_hours} hours"
     if facts.balance_rests_on_estimates is not False:
         yield "read_estimated", "the balance would be zero or more without estimated use, or that is not known"
@@ -282,7 +282,8 @@ def _evidence(case: _Case) -> Found:
         yield "ledger_not_closed", f"yesterday is not the last day on the books; the last closed day is {closed}"
 
 
-def _fresh(at: datetime | None, now: datetime | None, age: timedelta) -> bool:
+def is_fresh(at: datetime | None, now: datetime | None, age: timedelta) -> bool:
+    """Whether something was seen no longer ago than ``age``, and not in the future."""
     return at is not None and now is not None and at <= now and now - at.astimezone(UTC) <= age
 
 

@@ -10,10 +10,8 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 from edge.core.ledger import arrears, prepaid
-from edge.core.model import Hold, Protection
 from edge.store.base import instant_of
 from edge.store.fleet import RelayChange
-from edge.store.restraints import held_by
 
 
 def _list(ids: Iterable[str]) -> tuple[str]:
@@ -68,29 +66,6 @@ def balances(database: sqlite3.Connection, account_ids: Sequence[str]) -> dict[s
         account_id: (-cents.get(prepaid(account_id), 0), cents.get(arrears(account_id), 0))
         for account_id in account_ids
     }
-
-
-def protections(database: sqlite3.Connection, account_ids: Iterable[str]) -> dict[str, tuple[Protection, ...]]:
-    """The protections in force: of each kind the last row counts."""
-    last: dict[str, dict[str, bool]] = {}
-    for account_id, kind, protected in database.execute(
-        "SELECT account_id, kind, protected FROM protection WHERE account_id IN (SELECT value FROM json_each(?))"
-        " ORDER BY rowid",
-        _list(account_ids),
-    ):
-        last.setdefault(account_id, {})[kind] = bool(protected)
-    return {
-        account_id: tuple(Protection(kind) for kind, protected in kinds.items() if protected)
-        for account_id, kinds in last.items()
-    }
-
-
-def holds(database: sqlite3.Connection, account_ids: Iterable[str]) -> dict[str, tuple[Hold, ...]]:
-    """All holds, past ones too; a release ends a hold at its instant."""
-    found: dict[str, list[Hold]] = {}
-    for recorded in held_by(database, *_list(account_ids)):
-        found.setdefault(recorded.account_id, []).append(recorded.hold)
-    return {account_id: tuple(held) for account_id, held in found.items()}
 
 
 def with_returned_payment(database: sqlite3.Connection, account_ids: Iterable[str]) -> frozenset[str]:

@@ -180,27 +180,6 @@ def add_notice_delivery(database: sqlite3.Connection, notice_id: str, at: dateti
     return True
 
 
-def notice_reached(
-    database: sqlite3.Connection, account_id: str, notice_type: str, *, confirmed_only: bool
-) -> tuple[int, datetime | None] | None:
-    """The newest notice of a type: the ledger entry it followed, and when it reached the customer.
-
-    That is its first confirmed delivery by any channel; where none was confirmed and ``confirmed_only`` is false, when
-    the first channel sent it. A delivery told as earlier than the notice itself counts from the notice.
-    """
-    last = last_notice(database, account_id, notice_type)
-    if last is None:
-        return None
-    rows = database.execute(
-        "SELECT d.stage, min(max(d.at, n.created_at)) FROM notice n JOIN notice_delivery d USING (notice_id)"
-        " WHERE n.event_key = ? GROUP BY d.stage",
-        (last.event_key,),
-    )
-    stages = dict(rows.fetchall())
-    at = stages.get("delivered") or (None if confirmed_only else stages.get("sent"))
-    return last.entry_id, None if at is None else instant_of(at)
-
-
 @dataclass(frozen=True, slots=True)
 class ToldEvent:
     """An event of which a customer was told: its key, the ledger entry it followed, when the notice was made."""

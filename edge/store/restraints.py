@@ -1,7 +1,8 @@
 """What keeps accounts from being disconnected: protections, holds, moratorium orders. Insert-only; an end is a row."""
 
+import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -24,13 +25,23 @@ class RecordedProtection:
 
 
 def protections(database: sqlite3.Connection, account_id: str) -> tuple[Protection, ...]:
-    """The protections in force: of each kind the last row counts."""
-    last: dict[str, bool] = {}
-    for kind, protected in database.execute(
-        "SELECT kind, protected FROM protection WHERE account_id = ? ORDER BY rowid", (account_id,)
+    """The protections of an account in force."""
+    return protections_of(database, [account_id]).get(account_id, ())
+
+
+def protections_of(database: sqlite3.Connection, account_ids: Iterable[str]) -> dict[str, tuple[Protection, ...]]:
+    """The protections in force by account, those without any left out: of each kind the last row counts."""
+    last: dict[str, dict[str, bool]] = {}
+    for account_id, kind, protected in database.execute(
+        "SELECT account_id, kind, protected FROM protection WHERE account_id IN (SELECT value FROM json_each(?))"
+        " ORDER BY rowid",
+        (json.dumps(list(account_ids)),),
     ):
-        last[kind] = bool(protected)
-    return tuple(Protection(kind) for kind, protected in last.items() if protected)
+        last.setdefault(account_id, {})[kind] = bool(protected)
+    return {
+        account_id: tuple(Protection(kind) for kind, protected in kinds.items() if protected)
+        for account_id, kinds in last.items()
+    }
 
 
 def recorded_protections(database: sqlite3.Connection) -> list[RecordedProtection]:
@@ -97,11 +108,6 @@ def _hold(
     return RecordedHold(hold_id, account_id, hold, reason, bool(late), instant_of(recorded_at), by, ends_at, release)
 
 
-def holds(database: sqlite3.Connection, account_id: str) -> tuple[Hold, ...]:
-    """All holds of an account, past ones too; a release ends a hold at its instant."""
-    return tuple(recorded.hold for recorded in recorded_holds(database, account_id))
-
-
 def recorded_holds(database: sqlite3.Connection, account_id: str | None = None) -> list[RecordedHold]:
     """All holds, or those of one account, in the order in which they were recorded, each as it stands now."""
     only = "" if account_id is None else " AND account_id = ?"
@@ -109,12 +115,16 @@ def recorded_holds(database: sqlite3.Connection, account_id: str | None = None) 
     return [_hold(row) for row in rows]
 
 
-def held_by(database: sqlite3.Connection, account_ids: str) -> list[RecordedHold]:
-    """All holds of the accounts in a JSON list, in the order in which they were recorded."""
+def holds_of(database: sqlite3.Connection, account_ids: Iterable[str]) -> dict[str, tuple[Hold, ...]]:
+    """All holds by account, past ones too; a release ends a hold at its instant."""
     rows = database.execute(
-        f"{_HOLD} AND account_id IN (SELECT value FROM json_each(?)) ORDER BY hold_row", (account_ids,)
+        f"{_HOLD} AND account_id IN (SELECT value FROM json_each(?)) ORDER BY hold_row",
+        (json.dumps(list(account_ids)),),
     )
-    return [_hold(row) for row in rows]
+    found: dict[str, list[Hold]] = {}
+    for recorded in map(_hold, rows):
+        found.setdefault(recorded.account_id, []).append(recorded.hold)
+    return {account_id: tuple(held) for account_id, held in found.items()}
 
 
 def hold(database: sqlite3.Connection, hold_id: str) -> RecordedHold | None:

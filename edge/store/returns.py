@@ -59,9 +59,3 @@ def await_payment(
         "INSERT INTO awaited_payment VALUES (?, ?, ?, ?, ?, ?)",
         (payment_id, at, returned.fee_cents, returned.reason, now, by),
     )
-
-
-def has_returned_payment(database: sqlite3.Connection, account_id: str) -> bool:
-    """Whether any payment of an account was taken back."""
-    row = database.execute("SELECT 1 FROM returned_payment WHERE account_id = ? LIMIT 1", (account_id,)).fetchone()
-    return row is not None

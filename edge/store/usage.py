@@ -167,12 +167,6 @@ def revisions(database: sqlite3.Connection, account_id: str, day: date) -> list[
     return [_day(row) for row in rows]
 
 
-def rests_on_estimates(database: sqlite3.Connection, account_id: str) -> bool:
-    """Whether an estimate stands in for any day of an account."""
-    row = database.execute("SELECT 1 FROM estimated_day WHERE account_id = ? LIMIT 1", (account_id,)).fetchone()
-    return row is not None
-
-
 def first_estimated_day(database: sqlite3.Connection, account_id: str) -> date | None:
     """The first day of an account that an estimate stands in for; None when there is none."""
     row = database.execute("SELECT min(day) FROM estimated_day WHERE account_id = ?", (account_id,)).fetchone()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from edge.core.usage import DayQuality
 from edge.leaving import unenroll
-from edge.store import manual, usage
+from edge.store import manual, many, usage
 from tests.scenario.gaps import Home, clock_time, midnight, steady
 
 FIRST = date(2026, 4, 20)
@@ -32,7 +32,7 @@ async def test_a_day_without_a_read_waits_until_six_and_is_then_estimated(tmp_pa
     assert (last.day, last.energy_wh, last.use.quality) == (day(5), 24_000, DayQuality.ESTIMATED)
     assert (last.use.method, last.use.days_used) == ("three_prior_days", (day(2), day(3), day(4)))
     assert "the last read is of 2026-04-25T00:00" in last.use.reason
-    assert await home.store.read(lambda database: usage.rests_on_estimates(database, "A-1"))
+    assert await home.store.read(lambda database: many.resting_on_estimates(database, ["A-1"]))
     (event,) = await home.events("day_estimated")
     assert (event["day"], event["energy_wh"], event["method"]) == (day(5).isoformat(), 24_000, "three_prior_days")
     decision = await home.store.write(lambda d: home.gateway.rule(d, "A-1", home.gateway.circumstances()).facts)
@@ -53,7 +53,7 @@ async def test_estimates_are_trued_up_when_the_meter_answers_across_a_months_end
     assert [one.energy_wh for one in closed[6:]] == [12_000] * 9
     assert {one.use.quality for one in closed[6:]} == {DayQuality.INTERPOLATED}
     assert sum(one.charge_cents for one in closed) == await home.bill_of(closed)
-    assert not await home.store.read(lambda database: usage.rests_on_estimates(database, "A-1"))
+    assert not await home.store.read(lambda database: many.resting_on_estimates(database, ["A-1"]))
     (event,) = await home.events("days_trued_up")
     assert (event["days"], event["energy_wh"]) == (9, -9 * 12_000)
     assert await home.balance() - before == sum(one.charge_cents for one in estimated) - sum(

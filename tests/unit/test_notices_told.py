@@ -21,7 +21,7 @@ from edge.gateway import Gateway
 from edge.notices import tell_balance, tell_ruling
 from edge.payments import PaymentRequest, take_payment
 from edge.settings import load_settings
-from edge.store import books, customers, fleet, records, usage
+from edge.store import books, customers, fleet, many, records, usage
 from edge.store.engine import Store
 from edge.store.usage import ClosedDay
 from edge.upstream import HeadEnd
@@ -293,11 +293,8 @@ async def test_a_delivery_before_the_notice_was_made_counts_from_the_notice(gate
 
 
 async def reached(gateway: Gateway, *, confirmed_only: bool = False) -> datetime | None:
-    found = await gateway.store.read(
-        lambda database: records.notice_reached(database, "A-1", "zero", confirmed_only=confirmed_only)
-    )
-    assert found is not None
-    return found[1]
+    found = await gateway.store.read(lambda database: many.told(database, ["A-1"], "zero"))
+    return found["A-1"].reached_at(confirmed_only=confirmed_only)
 
 
 async def test_a_display_shows_what_is_left_and_what_was_told(gateway: Gateway) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from edge.core import ledger
-from edge.store import books, customers, records
+from edge.store import books, customers, many, records
 from edge.store.customers import Account
 from edge.store.engine import Store, StoreError, open_for_reading
 
@@ -161,9 +161,10 @@ async def test_a_notice_is_told_once_and_reaches_by_its_confirmed_delivery(tmp_p
     assert await store.write(lambda database: records.add_notice(database, notice)) is False
     rows = await store.read(records.waiting_outbox)
     assert [row[1:3] for row in rows] == [("notices", "N-zero-A-1-5-sms")]
-    reached = await store.read(lambda d: records.notice_reached(d, "A-1", "zero", confirmed_only=False))
-    assert reached == (5, None)
+    told = many.Told(5, None, None)
+    assert await store.read(lambda database: many.told(database, ["A-1", "A-2"], "zero")) == {"A-1": told}
     assert await store.write(lambda database: records.mark_sent(database, [rows[0][0]], NOW)) is True
-    assert await store.read(lambda d: records.notice_reached(d, "A-1", "zero", confirmed_only=False)) == (5, NOW)
-    assert await store.read(lambda d: records.notice_reached(d, "A-1", "zero", confirmed_only=True)) == (5, None)
+    told = (await store.read(lambda database: many.told(database, ["A-1"], "zero")))["A-1"]
+    assert (told.entry_id, told.reached_at(confirmed_only=False)) == (5, NOW)
+    assert told.reached_at(confirmed_only=True) is None
     store.close()
