@@ -237,17 +237,14 @@ class LinePoller:
             self._answered(meter.meter_id)
         meter.failures, meter.link_state = 0, "ok"
         self._gateway.polls_missed.pop(meter.meter_id, None)
-        self._observe_relay(meter, readout.relay, now, asked_at)
+        other = meter.is_other(readout.serial)
+        if not other:  # where another meter's relay stands says nothing of this one's
+            self._observe_relay(meter, readout.relay, now, asked_at)
         if readout.energy_import_wh is None:
             return
         new = vee.RegisterRead(now, readout.energy_import_wh)
-        assessment = vee.validate(
-            meter.last,
-            new,
-            meter.limits,
-            wrong_serial=meter.is_other(readout.serial),
-            clock_doubtful=not self._gateway.clock_plausible(),
-        )
+        doubtful = not self._gateway.clock_plausible()
+        assessment = vee.validate(meter.last, new, meter.limits, wrong_serial=other, clock_doubtful=doubtful)
         flags = tuple(flag.value for flag in assessment.flags)
         self._batch.reads.append(
             StoredRead(

@@ -266,15 +266,14 @@ def simulate(
     """Run the very daemon in virtual time against meters in this process, and judge what it did."""
     from edge.settings import ConfigError
     from edge.store.base import StoreError
-    from meter_sim.misfortune import MIXES
+    from meter_sim.mixes import mix_of
     from meter_sim.simulate import good, parse_start, simulate
     from meter_sim.world import Plan
 
-    if faults not in MIXES:
-        _fail(2, f"--faults - {faults!r} is not one of {', '.join(MIXES)}")
     if state_dir is not None and (state_dir / "edge.db").exists():
         _fail(2, f"--state-dir {state_dir}: has a database already; name an empty directory")
     try:
+        mix_of(faults)
         plan = Plan(meters, days, parse_start(start), seed, program, faults)
         answer, _ = simulate(plan, events, state_dir)
     except ValueError as problem:

@@ -2,11 +2,11 @@
 
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 from meter_sim.meter import SimulatedMeter
-from protocols.link import LinkError, LinkTimeout, Readout, RelayState, SwitchAction
+from protocols.link import LinkError, LinkGarbled, LinkTimeout, Readout, RelayState, SwitchAction
 
 Now = Callable[[], datetime]
 Pause = Callable[[float], Awaitable[None]]
@@ -14,26 +14,38 @@ Pause = Callable[[float], Awaitable[None]]
 ANSWER_S = 0.05
 LATE_S = (0.3, 0.95)  # slow, and still within the time-out
 TIMEOUT_S = 1.0
+REPEATED_WITHIN = timedelta(seconds=5)  # older answers have long been thrown away
 
 
 @dataclass(frozen=True, slots=True)
 class Noise:
-    """Shares of exchanges that a line spoils: answers lost, answers late, register reads wrong beyond belief."""
+    """Shares of exchanges that a line spoils.
+
+    ``lost``: no answer. ``late``: within the time-out, but late. ``wrong``: a register beyond belief. ``swapped``: the
+    answer of another meter of the line. ``repeated``: the answer to the question before, if that was just now.
+    """
 
     lost: float = 0.0
     late: float = 0.0
     wrong: float = 0.0
+    swapped: float = 0.0
+    repeated: float = 0.0
 
 
 class InProcessMeter:
-    """A meter link to a simulated meter. ``silenced`` counts the faults that keep it from answering now."""
+    """A meter link to a simulated meter. ``silenced`` counts the faults that keep it from answering now.
+
+    ``others``: the links of its line. ``step`` is told before and after a command reaches the meter.
+    """
 
     def __init__(self, meter: SimulatedMeter, now: Now, pause: Pause, chance: random.Random, noise: Noise) -> None:
         self.meter = meter
         self.silenced = 0
         self.asked = 0  # how often it was polled
         self.spoilt = 0
-        self.on_command: Callable[[], None] = lambda: None
+        self.others: Sequence[InProcessMeter] = ()
+        self.step: Callable[[str], None] = lambda _: None
+        self._answered: tuple[datetime, Readout] | None = None
         self._now = now
         self._pause = pause
         self._chance = chance
@@ -53,22 +65,33 @@ class InProcessMeter:
         return self._readout(at)
 
     def _readout(self, at: datetime) -> Readout:
+        """What the daemon gets to see: mostly the truth."""
+        before, told = self._answered, self._truth(at)
+        self._answered = (at, told)
+        noise = self._noise
+        if noise.swapped and self.others and self._happens(noise.swapped):
+            return self._chance.choice(self.others)._truth(at)
+        if noise.repeated and before is not None and at - before[0] < REPEATED_WITHIN and self._happens(noise.repeated):
+            return before[1]
+        if self._happens(noise.wrong):
+            return replace(told, energy_import_wh=self._wrong(told.energy_import_wh or 0))
+        return told
+
+    def _truth(self, at: datetime) -> Readout:
         meter = self.meter
         meter.advance(at)
-        return Readout(
-            self._register(meter.energy_import_wh), meter.relay, meter.power_w(), serial=meter.serial or None
-        )
+        return Readout(meter.energy_import_wh, meter.relay, meter.power_w(), serial=meter.serial or None)
 
-    def _register(self, energy_wh: int) -> int:
-        """What the register seems to show: now and then nothing, something absurd, or something of long ago."""
-        if not self._happens(self._noise.wrong):
-            return energy_wh
-        return self._chance.choice((0, energy_wh + 500_000_000, energy_wh // 2))
+    def _wrong(self, energy_wh: int) -> int:
+        """What the register seems to show: nothing, something absurd, or something of long ago."""
+        return self._chance.choice((0, energy_wh + 500_000_000, energy_wh // 2, max(0, energy_wh - 10)))
 
     async def read_relay(self) -> RelayState:
-        """Ask for the switch alone. Raises LinkTimeout."""
+        """Ask for the switch alone; another meter's answer is known by its unit. Raises LinkTimeout, LinkGarbled."""
         await self._answer()
-        return self.meter.values(self._now()).relay
+        if self._happens(self._noise.swapped):
+            raise LinkGarbled(f"{self.meter.meter_id}: another unit answered")
+        return self._truth(self._now()).relay
 
     async def command(self, action: SwitchAction, *, expires_in_s: float) -> None:
         """Tell the switch once. Raises LinkTimeout, after which the switch may have moved or not."""
@@ -77,9 +100,10 @@ class InProcessMeter:
         if self.silenced:
             await self._silence()
         question_lost, answer_lost = self._happens(self._noise.lost), self._happens(self._noise.lost)
+        self.step("before command")
         if not question_lost:
             self.meter.command(action.wanted, self._now())
-        self.on_command()
+        self.step("after command")
         if question_lost or answer_lost:
             await self._silence()
         await self._pause(ANSWER_S)

@@ -7,97 +7,57 @@ event file; what is over in an instant (a lost answer, a message sent twice) is 
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from meter_sim.events import Recorder
 from meter_sim.faults import FaultKind
-from meter_sim.inprocess import InProcessMeter, Noise
+from meter_sim.host import Host
+from meter_sim.inprocess import InProcessMeter
 from meter_sim.meter import Cause
-from meter_sim.utility import InProcessHeadEnd
+from meter_sim.mixes import FaultMix
+from meter_sim.power import STEPS, Power
+from meter_sim.utility import SPOILT, InProcessHeadEnd, WeatherService
 from meter_sim.virtual_time import CivilClock, rest
 from protocols.link import RelayState
 
 DAY_S = 86_400
+NEVER_SET = datetime(1970, 1, 1, tzinfo=UTC)
+COMMITS_MAX = 200  # so many commits are passed over at most before one is the last; of rarer steps, three
 
 
 @dataclass(frozen=True, slots=True)
-class FaultMix:
-    """How much goes wrong: shares of exchanges and messages; mean days between two faults of one thing."""
+class Victims:
+    """What things happen to."""
 
-    noise: Noise = field(default_factory=Noise)
-    duplicated_messages: float = 0.0
-    lost_confirmations: float = 0.0  # of what the gateway publishes
-    crashes_in_a_command: float = 0.0  # share of relay commands in the midst of which the daemon dies
-    days_dead: float = 0.0  # of a meter
-    days_stuck: float = 0.0  # of a relay
-    days_touched: float = 0.0  # between two hands at a meter's switch
-    days_line: float = 0.0  # of a line
-    days_broker: float = 0.0
-    days_daemon: float = 0.0
-
-
-MIXES = {
-    "none": FaultMix(),
-    "normal": FaultMix(
-        noise=Noise(lost=0.002, late=0.01, wrong=0.0005),
-        duplicated_messages=0.02,
-        lost_confirmations=0.002,
-        days_dead=60,
-        days_stuck=200,
-        days_touched=400,
-        days_line=45,
-        days_broker=20,
-        days_daemon=30,
-    ),
-    "harsh": FaultMix(
-        noise=Noise(lost=0.03, late=0.05, wrong=0.01),
-        duplicated_messages=0.10,
-        lost_confirmations=0.05,
-        crashes_in_a_command=0.05,
-        days_dead=6,
-        days_stuck=20,
-        days_touched=40,
-        days_line=5,
-        days_broker=3,
-        days_daemon=2,
-    ),
-}
+    lines: Sequence[tuple[str, Sequence[InProcessMeter]]]
+    head_end: InProcessHeadEnd
+    weather: WeatherService
+    host: Host
+    power: Power
 
 
 class Misfortune:
-    """Lets things fail and mend. ``daemon_dies``: kill the daemon, and start it again after so many seconds."""
+    """Lets things fail and mend."""
 
-    def __init__(
-        self,
-        seed: int,
-        mix: FaultMix,
-        clock: CivilClock,
-        recorder: Recorder,
-        lines: Sequence[tuple[str, Sequence[InProcessMeter]]],
-        head_end: InProcessHeadEnd,
-        daemon_dies: Callable[[float], Awaitable[None]],
-    ) -> None:
+    def __init__(self, seed: int, mix: FaultMix, clock: CivilClock, recorder: Recorder, victims: Victims) -> None:
         self._seed = seed
         self._mix = mix
         self._clock = clock
         self._recorder = recorder
-        self._lines = lines
-        self._head_end = head_end
-        self._daemon_dies = daemon_dies
+        self._victims = victims
+        self._lines = victims.lines
+        self._head_end = victims.head_end
         self._afflicted: set[str] = set()  # asked, never walked through
-        self._crash = asyncio.Event()
+        self._failed = asyncio.Event()
         self._dying = asyncio.Lock()
         self.injected = 0
+        victims.power.failed = self._power_fails
 
     def strikes(self) -> list[Coroutine[None, None, None]]:
         """Everything that goes on for as long as the world lasts, a coroutine a kind of fault."""
         mix, lines = self._mix, self._lines
         links = [link for _, on_line in lines for link in on_line]
-        share = mix.crashes_in_a_command
-        if share:
-            chance = random.Random(f"{self._seed}/fault/crash")
-            for link in links:
-                link.on_command = lambda: self._crash.set() if chance.random() < share else None
         of_a_meter: list[tuple[str, float, Callable[[random.Random, InProcessMeter], Awaitable[None]]]] = [
             ("dead", mix.days_dead, self._dead),
             ("stuck", mix.days_stuck, self._stuck),
@@ -107,11 +67,14 @@ class Misfortune:
             ("line", mix.days_line and mix.days_line / len(lines), self._line),
             ("broker", mix.days_broker, self._broker),
             ("daemon", mix.days_daemon, self._daemon),
+            ("step", mix.days_step, self._step),
+            ("clock", mix.days_clock, self._time),
+            ("weather", mix.days_weather, self._weather),
         ]
         return [
             *[self._side_by_side(name, days / len(links), links, spell) for name, days, spell in of_a_meter if days],
             *[self._one_by_one(name, days, spell) for name, days, spell in of_all if days],
-            *([self._crash_when_due()] if share else []),
+            *([self._mend_power()] if mix.days_step else []),
         ]
 
     async def _side_by_side(
@@ -145,13 +108,6 @@ class Misfortune:
         while True:
             await rest(self._clock, chance.expovariate(1 / (days * DAY_S)))
             await spell(chance)
-
-    async def _crash_when_due(self) -> None:
-        chance = random.Random(f"{self._seed}/fault/crashed")
-        while True:
-            await self._crash.wait()
-            self._crash.clear()
-            await self._kill_daemon(chance.uniform(5, 120))
 
     def _begin(self, target: str, fault: str, **keys: object) -> None:
         self.injected += 1
@@ -207,7 +163,54 @@ class Misfortune:
 
     async def _kill_daemon(self, seconds: float) -> None:
         async with self._dying:
+            if not self._victims.power.on:
+                return  # it is dead already
             self._begin("daemon", "killed")
-            await self._daemon_dies(seconds)
-            self._end("daemon", "killed")
-            self._recorder.tell(self._clock.now(), "restart", target="daemon", fault="killed")
+            await self._start_again(seconds)
+
+    async def _start_again(self, seconds: float) -> None:
+        host = self._victims.host
+        await host.kill()
+        await rest(self._clock, seconds)
+        await host.start()
+        self._end("daemon", "killed")
+        self._recorder.tell(self._clock.now(), "restart", target="daemon", fault="killed")
+
+    async def _step(self, chance: random.Random) -> None:
+        """The machine fails just before or after something that cannot be taken back."""
+        step = chance.choice(STEPS)
+        self._victims.power.fail_at(step, chance.randint(1, COMMITS_MAX if "commit" in step else 3))
+
+    def _power_fails(self, step: str) -> None:
+        self._begin("daemon", "killed", step=step)
+        self._failed.set()
+
+    async def _mend_power(self) -> None:
+        chance = random.Random(f"{self._seed}/fault/mended")
+        while True:
+            await self._failed.wait()
+            async with self._dying:
+                self._failed.clear()
+                await self._start_again(chance.uniform(5, 300))
+
+    async def _time(self, chance: random.Random) -> None:
+        """The gateway's clock is set forwards, backwards or to 1970, and set right some time later."""
+        kind = chance.choice(("forwards", "backwards", "1970"))
+        wrong_by = timedelta(seconds=chance.randint(60, 40 * 3600))
+        if kind == "backwards":
+            wrong_by = -wrong_by
+        elif kind == "1970":
+            wrong_by = NEVER_SET - self._clock.now()
+        self._begin("clock", kind, seconds=int(wrong_by.total_seconds()))
+        self._victims.host.set_time(wrong_by)
+        await rest(self._clock, chance.uniform(60, 28_800))
+        self._victims.host.set_time(timedelta(0))
+        self._end("clock", kind)
+
+    async def _weather(self, chance: random.Random) -> None:
+        kind = chance.choice(SPOILT)
+        self._begin("weather", kind)
+        self._victims.weather.spoilt = kind
+        await rest(self._clock, chance.uniform(6, 40) * 3600)
+        self._victims.weather.spoilt = ""
+        self._end("weather", kind)

@@ -7,6 +7,7 @@ degrees Fahrenheit with one decimal, humidities percent.
 import hashlib
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 PERIODS = 156  # as many hours as the service forecasts
 HOUR = timedelta(hours=1)
@@ -19,7 +20,7 @@ def hourly_forecast(
     first_hour: datetime,
     temperatures_f: Sequence[float | None],
     humidity_percent: float | Sequence[float | None] | None = 50,
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """A document ``/gridpoints/{office}/{x},{y}/forecast/hourly`` in US units, one period an hour from ``first_hour``.
 
     Give 156 temperatures for a whole document; a shorter sequence is filled up with its last value. None is a value
@@ -46,7 +47,7 @@ def hourly_forecast(
     }
 
 
-def _period(number: int, start: datetime, temperature: float | None, humidity: float | None) -> dict[str, object]:
+def _period(number: int, start: datetime, temperature: float | None, humidity: float | None) -> dict[str, Any]:
     return {
         "number": number,
         "name": "",
@@ -73,7 +74,7 @@ def raw_grid(
     temperatures_f: Sequence[float | None],
     humidity_percent: float | Sequence[float | None] | None = 50,
     heat_index_f: Sequence[float | None] | None = None,
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """A document ``/gridpoints/{office}/{x},{y}``: series in Celsius whose equal neighbours share one validity.
 
     ``heat_index_f`` None is a series of one null over the whole time, as the service sends it when it is not hot.
@@ -127,7 +128,7 @@ def _duration(hours: int) -> str:
 
 def observation(
     at: datetime, temperature_f: float | None, humidity_percent: float | None = 50, station: str = "KTUL"
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """A document ``/stations/{id}/observations/latest`` in Celsius; the heat index is null, as in cool weather."""
     address = f"https://api.weather.gov/stations/{station}"
     return {
@@ -152,13 +153,13 @@ def observation(
     }
 
 
-def _measured(unit: str, value: float | None) -> dict[str, object]:
+def _measured(unit: str, value: float | None) -> dict[str, Any]:
     return {"unitCode": f"wmoUnit:{unit}", "value": value, "qualityControl": "Z" if value is None else "V"}
 
 
 def alerts(
     at: datetime, events: Sequence[str], lasting: timedelta = timedelta(hours=12), zone: str = "OKZ060"
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """A document ``/alerts/active/zone/{zone}`` with one actual alert an event, in force from ``at``; none is fine."""
     return {
         "@context": _ONTOLOGY,
@@ -169,7 +170,7 @@ def alerts(
     }
 
 
-def _alert(at: datetime, event: str, number: int, lasting: timedelta, zone: str) -> dict[str, object]:
+def _alert(at: datetime, event: str, number: int, lasting: timedelta, zone: str) -> dict[str, Any]:
     identifier = f"urn:oid:2.49.0.1.840.0.{at:%Y%m%d%H%M%S}.{number}"
     return {
         "id": f"https://api.weather.gov/alerts/{identifier}",

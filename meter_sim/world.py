@@ -18,21 +18,26 @@ import structlog
 
 from edge.catalog import Catalog, load_catalog
 from edge.clock import ScaledClock, pause
-from edge.daemon import Ports, run
+from edge.core.vee import Limits
+from edge.daemon import read_limits
 from edge.enrolment import enroll
 from edge.enrolment_file import Row
-from edge.gateway import Gateway
 from edge.settings import Settings, parse_site, read_toml
-from edge.store import books
-from edge.store.engine import Store, open_for_reading
+from edge.store import books, customers
+from edge.store.base import open_for_reading
 from edge.store.history import history
-from edge.weather_feed import parse_document
+from edge.weather_feed import WeatherRejected, parse_document
+from meter_sim.accountant import charge_problems, payment_problems
+from meter_sim.bulk import BulkFiles
 from meter_sim.customers import HABITS, Clerk, Customer
 from meter_sim.events import Recorder
+from meter_sim.host import Host
 from meter_sim.household import HouseholdLoad
 from meter_sim.inprocess import InProcessConcentrator, InProcessMeter
 from meter_sim.meter import Cause, SimulatedMeter
-from meter_sim.misfortune import MIXES, Misfortune
+from meter_sim.misfortune import Misfortune, Victims
+from meter_sim.mixes import FaultMix, mix_of
+from meter_sim.power import CommitLog, HostTime, Power
 from meter_sim.utility import InProcessHeadEnd, WeatherService
 from meter_sim.virtual_time import VirtualTimeLoop
 from protocols.link import RelayState
@@ -67,6 +72,17 @@ class World:
     links: dict[str, InProcessMeter] = field(default_factory=dict)
     customers: list[Customer] = field(default_factory=list)
     misfortune: Misfortune | None = None
+
+    def __post_init__(self) -> None:
+        """What follows from the plan. Raises ValueError for a mix of faults that there is not."""
+        self.mix: FaultMix = mix_of(self.plan.faults)
+        self.clock = ScaledClock(datetime.combine(self.plan.start, time(), ZoneInfo(ZONE)), 1.0)
+        self.log = CommitLog(self.clock.now)
+        self.head_end: InProcessHeadEnd | None = None
+        self.forecast_told_at: datetime | None = None  # of which time of fetch
+        self.observation_told_at: datetime | None = None
+        self.midnights: dict[date, dict[str, int]] = {}  # by day: where the registers stood at its end
+        self.modulo_wh: int | None = None
 
     @property
     def end(self) -> datetime:
@@ -127,7 +143,7 @@ def site_text(plan: Plan) -> str:
     for index in range(plan.meters):
         line, unit = divmod(index, METERS_A_LINE)
         lines += ["[[meters]]", f'id = "{meter_id(index)}"', f'profile = "{PROFILE}"']
-        lines += [f'line = "line-{line + 1}"', f"unit = {unit + 1}"]
+        lines += [f'line = "line-{line + 1}"', f"unit = {unit + 1}", f'serial = "{_serial(index)}"']
     return "\n".join(lines) + "\n"
 
 
@@ -136,80 +152,43 @@ def meter_id(index: int) -> str:
     return f"M-{index + 1:05d}"
 
 
-class _Host:
-    """What the daemon runs on: starts it on the state that it left, and lets it die in the middle of anything."""
-
-    def __init__(self, settings: Settings, catalog: Catalog, database: Path, clock: ScaledClock) -> None:
-        self._settings = settings
-        self._catalog = catalog
-        self._database = database
-        self._clock = clock
-        self._daemon: asyncio.Task[None] | None = None
-        self._store: Store | None = None
-        self.fell: asyncio.Future[Gateway] = asyncio.get_running_loop().create_future()
-
-    async def start(self, links: dict[str, InProcessMeter], head_end: InProcessHeadEnd) -> Gateway:
-        """Start the daemon; returns when it is ready. ``fell`` learns of its end, if nobody killed it."""
-        ready: asyncio.Future[Gateway] = asyncio.get_running_loop().create_future()
-        self._store = Store(self._database, threaded=False, durable=False)
-        lines = {f"line-{line + 1}" for line in range((len(links) - 1) // METERS_A_LINE + 1)}
-        concentrator = InProcessConcentrator(links, self._clock.now, pause)
-        ports = Ports(
-            self._clock, self._store, links, head_end, concentrators=dict.fromkeys(sorted(lines), concentrator)
-        )
-        self._daemon = asyncio.ensure_future(run(self._settings, self._catalog, ports, ready.set_result))
-        self._daemon.add_done_callback(self._look)
-        either: list[asyncio.Future[Any]] = [ready, self.fell]
-        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        return self.fell.result() if self.fell.done() else ready.result()
-
-    def _look(self, daemon: asyncio.Task[None]) -> None:
-        if not daemon.cancelled() and (problem := daemon.exception()) and not self.fell.done():
-            self.fell.set_exception(problem)
-
-    async def kill(self) -> None:
-        """Let the daemon die where it stands; what it has committed is what is left."""
-        if self._daemon is not None:
-            self._daemon.cancel()
-            await asyncio.wait([self._daemon])
-        if self._store is not None:
-            self._store.close()
-        self._daemon = self._store = None
+def _serial(index: int) -> str:
+    return f"{index + 10_000_001}"
 
 
 async def _live(world: World, settings: Settings, catalog: Catalog) -> None:
-    plan = world.plan
-    clock = ScaledClock(datetime.combine(plan.start, time(), settings.zone), 1.0)
+    plan, mix, clock = world.plan, world.mix, world.clock
     clock.now()
 
     def on_weather(payload: bytes) -> None:
         _tell_weather(world, payload, clock.now())
 
-    head_end = InProcessHeadEnd(clock, world.recorder, on_weather)
-    host = _Host(settings, catalog, world.database, clock)
-
-    async def daemon_dies(seconds: float) -> None:
-        await host.kill()
-        await pause(seconds)
-        await host.start(world.links, head_end)
-
-    _build_meters(world, clock)
+    power = Power()
+    head_end = world.head_end = InProcessHeadEnd(clock, world.recorder, on_weather, power.step)
+    profile = catalog.profiles[PROFILE]
+    _build_meters(world, read_limits(profile, settings.site.meters[0]), power)
+    lines = _lines(world)
+    parts = (power, world.log, HostTime(clock.now))
+    host = Host(settings, catalog, world.database, world.links, _concentrators(world, lines), head_end, parts)
+    weather = WeatherService(plan.seed, settings.zone, head_end, clock)
     _build_customers(world, head_end, clock)
-    mix = MIXES[plan.faults]
-    misfortune = Misfortune(plan.seed, mix, clock, world.recorder, _lines(world), head_end, daemon_dies)
+    misfortune = Misfortune(plan.seed, mix, clock, world.recorder, Victims(lines, head_end, weather, host, power))
     world.misfortune = misfortune
     confirmations = random.Random(f"{plan.seed}/confirmations")
     if mix.lost_confirmations:
         head_end.loses_confirmation = lambda: confirmations.random() < mix.lost_confirmations
     try:
-        gateway = await host.start(world.links, head_end)
+        gateway = await host.start()
         await enroll(gateway, [_row(plan, index) for index in range(plan.meters)], "meter-sim")
         accounts = [customer.account_id for customer in world.customers]
+        bulk = [BulkFiles(plan.seed, mix.days_bulk, accounts, head_end, clock).come()] if mix.days_bulk else []
         await _until_the_end(
             clock.wait(world.end),
             host.fell,
-            WeatherService(plan.seed, settings.zone, head_end, clock).serve(),
+            weather.serve(),
+            _note_midnights(world),
             Clerk(plan.seed, accounts, head_end, clock).work(),
+            *bulk,
             *[customer.live() for customer in world.customers],
             *misfortune.strikes(),
         )
@@ -217,8 +196,19 @@ async def _live(world: World, settings: Settings, catalog: Catalog) -> None:
         await host.kill()
 
 
+async def _note_midnights(world: World) -> None:
+    """Read every register at the end of every day, by looking at the meter itself."""
+    for number in range(world.plan.days):
+        day = world.plan.start + timedelta(days=number)
+        await world.clock.wait(datetime.combine(day + timedelta(days=1), time(), ZoneInfo(ZONE)))
+        for meter in world.meters.values():
+            meter.advance(world.clock.now())
+        world.midnights[day] = {name: meter.energy_import_wh for name, meter in world.meters.items()}
+    await asyncio.Event().wait()  # the world's end is somebody else's to tell
+
+
 async def _until_the_end(
-    end: Coroutine[None, None, bool], fell: asyncio.Future[Gateway], *lives: Coroutine[None, None, None]
+    end: Coroutine[None, None, bool], fell: asyncio.Future[None], *lives: Coroutine[None, None, None]
 ) -> None:
     """Let everything live side by side until the end; raises what anybody, the daemon too, died of."""
     tasks: list[asyncio.Future[Any]] = [asyncio.ensure_future(life) for life in (end, *lives)]
@@ -237,17 +227,38 @@ def _lines(world: World) -> list[tuple[str, list[InProcessMeter]]]:
     return [(f"line-{number}", links[at : at + METERS_A_LINE]) for number, at in enumerate(starts, 1)]
 
 
-def _build_meters(world: World, clock: ScaledClock) -> None:
-    plan = world.plan
-    noise = MIXES[plan.faults].noise
+def _concentrators(world: World, lines: list[tuple[str, list[InProcessMeter]]]) -> dict[str, InProcessConcentrator]:
+    if world.mix.one_by_one:
+        return {}
+    concentrator = InProcessConcentrator(world.links, world.clock.now, pause)
+    return {name: concentrator for name, _ in lines}
+
+
+def _build_meters(world: World, limits: Limits, power: Power) -> None:
+    plan, mix, clock = world.plan, world.mix, world.clock
+    world.modulo_wh = limits.modulo_wh
     for index in range(plan.meters):
         name = meter_id(index)
         chance = random.Random(f"{plan.seed}/meter/{name}")
         load = HouseholdLoad(chance.choice(HOUSEHOLDS), f"{plan.seed}/{name}")
-        meter = SimulatedMeter(name, at=clock.now(), load=load, initial_register_wh=chance.randrange(1, 40_000_000))
+        register_wh = chance.randrange(1, 40_000_000)
+        if limits.modulo_wh is not None and chance.random() < mix.turned_registers:
+            register_wh = limits.modulo_wh - chance.randrange(1, 400_000)
+        meter = SimulatedMeter(
+            name,
+            at=clock.now(),
+            load=load,
+            serial=_serial(index),
+            initial_register_wh=register_wh,
+            register_modulo_wh=limits.modulo_wh,
+        )
         world.meters[name] = meter
         answers = random.Random(f"{plan.seed}/answers/{name}")
-        world.links[name] = InProcessMeter(meter, clock.now, pause, answers, noise)
+        link = world.links[name] = InProcessMeter(meter, clock.now, pause, answers, mix.noise)
+        link.step = power.step
+    for _, links in _lines(world):
+        for link in links:
+            link.others = [other for other in links if other is not link] if mix.noise.swapped else ()
 
 
 def _row(plan: Plan, index: int) -> Row:
@@ -263,7 +274,7 @@ def _row(plan: Plan, index: int) -> Row:
 
 
 def _build_customers(world: World, head_end: InProcessHeadEnd, clock: ScaledClock) -> None:
-    duplicates = MIXES[world.plan.faults].duplicated_messages
+    duplicates = world.mix.duplicated_messages
     by_account: dict[str, Customer] = {}
     for index, name in enumerate(world.meters):
         account_id = world.account_of(name)
@@ -275,9 +286,16 @@ def _build_customers(world: World, head_end: InProcessHeadEnd, clock: ScaledCloc
 
 
 def _tell_weather(world: World, payload: bytes, now: datetime) -> None:
-    parsed = parse_document(payload, now)
+    """A document as the gateway takes it: one that is older than what is in force, or of no use, changes nothing."""
+    try:
+        parsed = parse_document(payload, now)
+    except WeatherRejected:
+        return
     if parsed.forecast is not None:
         forecast = parsed.forecast
+        if world.forecast_told_at is not None and forecast.fetched_at < world.forecast_told_at:
+            return
+        world.forecast_told_at = forecast.fetched_at
         world.recorder.tell(
             now,
             "forecast",
@@ -287,6 +305,9 @@ def _tell_weather(world: World, payload: bytes, now: datetime) -> None:
         )
     elif parsed.observation is not None:
         seen = parsed.observation
+        if world.observation_told_at is not None and seen.at < world.observation_told_at:
+            return
+        world.observation_told_at = seen.at
         world.recorder.tell(
             now,
             "observation",
@@ -314,13 +335,20 @@ def _tell_books(world: World) -> None:
     """What the store says happened: postings, commands, protections."""
     with open_for_reading(world.database) as database:
         for happening in history(database):
-            world.recorder.tell(happening.at, happening.kind, **happening.keys)
+            at = world.log.committed_at(happening.table, happening.row)
+            world.recorder.tell(at, happening.kind, **happening.keys)
 
 
 def audit_problems(world: World) -> list[str]:
-    """What the audit of the books finds."""
+    """What the gateway's own audit of the books finds, and what an independent one does."""
     with open_for_reading(world.database) as database:
-        return list(books.audit(database))
+        problems = [*books.audit(database)]
+        if world.head_end is not None:
+            problems += payment_problems(database, world.head_end)
+        for account in customers.accounts(database):
+            days = books.days(database, account.account_id, date.min, date.max)
+            problems += charge_problems(days, world.midnights, world.modulo_wh)
+        return problems
 
 
 def polls(world: World) -> int:

@@ -146,6 +146,23 @@ async def test_what_lines_save_at_the_same_time_shares_a_transaction(line: Line)
     assert all(meter.last is not None for meter in line.meters)
 
 
+async def test_another_meters_answer_tells_nothing_of_a_relay(line: Line) -> None:
+    line.meters[0].serial, line.meters[0].relay = "4711", RelayState.DISCONNECTED.value
+    answer = Readout(1_000, RelayState.CONNECTED, 500, serial="4712")
+    line.links[0].read = lambda: answered(answer)  # type: ignore[method-assign]
+    saved: list[str] = []
+    line.poller._observe_relay = lambda meter, *seen: saved.append(meter.meter_id)  # type: ignore[method-assign]
+
+    await line.poller.sweep()
+
+    assert saved == ["M-1", "M-2", "M-3", "M-4"]
+    assert line.meters[0].last is None
+
+
+async def answered(readout: Readout) -> Readout:
+    return readout
+
+
 class Concentrator:
     """Asks the meters of a line together; ``lost``: by meter, how many answers get lost."""
 
