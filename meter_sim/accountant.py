@@ -9,16 +9,16 @@ where the meter's register physically was at midnight.
 import calendar
 import sqlite3
 from collections.abc import Iterator, Mapping
-from datetime import date
+from datetime import date, timedelta
 from itertools import groupby, pairwise
 
 from edge.store import books
-from edge.store.books import ClosedDay
+from edge.store.usage import ClosedDay
 from meter_sim.utility import InProcessHeadEnd
 
 MILLICENTS_A_WH_X4 = 39  # 9.75 cents a kWh: config/tariffs/flat.toml, of which all accounts of a world are
 CUSTOMER_CHARGE_CENTS = 1000  # a month, by the day where an account was there for a part of it
-LOOSELY_WH = 2_500  # how far a straight line between reads two hours apart may lie from what a household did
+AROUND = 2  # days: a straight line between reads may lie off what a household did, but not beyond these midnights
 
 Midnights = Mapping[date, Mapping[str, int]]
 
@@ -42,22 +42,34 @@ def payment_problems(database: sqlite3.Connection, head_end: InProcessHeadEnd) -
 def charge_problems(days: list[ClosedDay], midnights: Midnights, modulo_wh: int | None) -> Iterator[str]:
     """What is wrong with the closed days of one account, in their order."""
     for before, after in pairwise(days):
-        if (after.day - before.day).days != 1 or after.start_register_wh != before.end_register_wh:
-            yield f"{after.account_id}: {after.day} does not go on where {before.day} ended"
+        if (after.day - before.day).days != 1:
+            yield f"{after.account_id}: {after.day} follows {before.day}"
+        if not (before.estimated or after.estimated) and after.start_register_wh != before.end_register_wh:
+            yield f"{after.account_id}: {after.day} does not begin where {before.day} ended"
     for (year, month), group in groupby(days, key=lambda day: (day.day.year, day.day.month)):
         of_month = list(group)
-        used = of_month[-1].end_register_wh - of_month[0].start_register_wh
-        if used < 0 and modulo_wh is not None:
-            used += modulo_wh
+        used = sum(day.energy_wh for day in of_month)
         due = (used * MILLICENTS_A_WH_X4 + 2_000) // 4_000
         month_days = calendar.monthrange(year, month)[1]
         due += (2 * CUSTOMER_CHARGE_CENTS * len(of_month) + month_days) // (2 * month_days)
-        charged = sum(day.charge_cents for day in of_month)
+        charged = sum(cents for day in of_month for cents in day.charges.values())
         if charged != due:
             yield f"{of_month[0].account_id}: {year}-{month:02} was charged {charged} cents, and {used} Wh cost {due}"
     for day in days:
-        if day.estimated or (physical := midnights.get(day.day, {}).get(day.meter_id)) is None:
-            continue
-        off = abs(day.end_register_wh - physical)
-        if min(off, off if modulo_wh is None else modulo_wh - off) > LOOSELY_WH:
-            yield f"{day.account_id}: {day.day} ended at {day.end_register_wh} Wh, and the meter stood at {physical}"
+        if not day.estimated:
+            yield from _against_physics(day, midnights, modulo_wh)
+
+
+def _against_physics(day: ClosedDay, midnights: Midnights, modulo_wh: int | None) -> Iterator[str]:
+    counted = day.end_register_wh - day.start_register_wh
+    if day.energy_wh != (counted if counted >= 0 or modulo_wh is None else counted + modulo_wh):
+        yield f"{day.account_id}: {day.day} used {day.energy_wh} Wh, and its registers differ by {counted}"
+    at = [midnights.get(day.day + timedelta(days=offset), {}).get(day.meter_id) for offset in (-AROUND, 0, AROUND)]
+    earlier, physical, later = (None if wh is None or modulo_wh is None else wh % modulo_wh for wh in at)
+    if physical is None or modulo_wh is None:
+        return
+    off = (day.end_register_wh - physical + modulo_wh // 2) % modulo_wh - modulo_wh // 2
+    most = 0 if later is None else (later - physical) % modulo_wh
+    least = 0 if earlier is None else -((physical - earlier) % modulo_wh)
+    if (later is not None and off > most) or (earlier is not None and off < least):
+        yield f"{day.account_id}: {day.day} ended at {day.end_register_wh} Wh, and the meter stood at {physical}"

@@ -23,7 +23,7 @@ from edge.daemon import read_limits
 from edge.enrolment import enroll
 from edge.enrolment_file import Row
 from edge.settings import Settings, parse_site, read_toml
-from edge.store import books, customers
+from edge.store import books, customers, usage
 from edge.store.base import open_for_reading
 from edge.store.history import history
 from edge.weather_feed import WeatherRejected, parse_document
@@ -346,7 +346,7 @@ def audit_problems(world: World) -> list[str]:
         if world.head_end is not None:
             problems += payment_problems(database, world.head_end)
         for account in customers.accounts(database):
-            days = books.days(database, account.account_id, date.min, date.max)
+            days = usage.days(database, account.account_id, date.min, date.max)
             problems += charge_problems(days, world.midnights, world.modulo_wh)
         return problems
 

@@ -46,7 +46,7 @@ class Week:
         return list(last.values())
 
 
-@pytest.fixture(scope="module", params=["none", "harsh-days_clock"])
+@pytest.fixture(scope="module", params=["none", "harsh-days_clock-days_step"])
 def week(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Week]:
     directory: Path = tmp_path_factory.mktemp("week")
     world = simulate(Plan(12, 7, START, 3, faults=request.param), directory)
