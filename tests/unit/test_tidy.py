@@ -137,7 +137,11 @@ def test_meters_and_their_servers_know_only_the_wire() -> None:
         for name in _imported(node)
         if name.split(".")[0] == "edge"
     }
-    assert [name for name in sorted(found) if not re.fullmatch(r"meter_sim/(__main__|world|host|power|accountant|soak|demo\w*)\.py", name)] == []
+    assert [
+        name
+        for name in sorted(found)
+        if not re.fullmatch(r"meter_sim/(__main__|world|host|power|accountant|soak|demo\w*)\.py", name)
+    ] == []
 
 
 def _imported(node: ast.AST) -> list[str]:
