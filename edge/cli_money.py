@@ -10,12 +10,14 @@ from edge.console import Failure
 
 money_app = typer.Typer()
 
+AMOUNTS = {"ignore_unknown_options": True}  # so that -5.00 is an amount, which is then refused as one
+
 Account = Annotated[str, typer.Argument(metavar="ID")]
 Amount = Annotated[str, typer.Argument(help="Dollars and cents, such as 25.00.")]
 Reason = Annotated[str, typer.Option(help="In words, for whoever asks later.")]
 
 
-@money_app.command(epilog=COMMON)
+@money_app.command(epilog=COMMON, context_settings=AMOUNTS)
 def pay(
     account_id: Account,
     amount: Amount,
@@ -51,7 +53,7 @@ def return_payment(
     context.print_one(_ask("/v1/returned-payments", {"payment_id": payment_id, "fee": fee, "reason": reason}))
 
 
-@money_app.command(epilog=COMMON)
+@money_app.command(epilog=COMMON, context_settings=AMOUNTS)
 def charge(
     account_id: Account,
     amount: Amount,
@@ -64,7 +66,7 @@ def charge(
     context.print_one(_ask("/v1/charges", body | {"amount": _amount(amount, f"charge {charge_id}")}))
 
 
-@money_app.command(epilog=COMMON)
+@money_app.command(epilog=COMMON, context_settings=AMOUNTS)
 def credit(
     account_id: Account,
     amount: Amount,
@@ -77,7 +79,7 @@ def credit(
     context.print_one(_ask("/v1/credits", body | {"amount": _amount(amount, f"credit {credit_id}")}))
 
 
-@money_app.command(epilog=COMMON)
+@money_app.command(epilog=COMMON, context_settings=AMOUNTS)
 def instalments(
     account_id: Account,
     amount: Amount,
@@ -111,12 +113,15 @@ def tariff(
 
 
 def _amount(text: str, named: str) -> str:
-    from edge.core.money import parse_cents
+    """An amount above zero, as it was typed. Raises Failure 2."""
+    from edge.core.money import format_cents, parse_cents
 
     try:
-        parse_cents(text)
+        cents = parse_cents(text)
     except ValueError as problem:
         raise Failure(2, f"{named}: {problem}") from None
+    if cents <= 0:
+        raise Failure(2, f"{named}: the amount {format_cents(cents)} is not above zero")
     return text
 
 

@@ -74,5 +74,7 @@ async def test_a_verb_that_is_refused_says_why_in_one_sentence(tmp_path: Path) -
         sentence = "agreement I-1: 'ten' is not an amount in dollars and cents such as 25.00\n"
         deferred = ("instalments", "A-1", "ten", "--reason", "r", "--agreement-id", "I-1")
         assert await cli(tmp_path, *deferred) == (2, "", sentence)
+        sentence = "payment P-1: the amount -5.00 is not above zero\n"
+        assert await cli(tmp_path, "pay", "A-1", "-5.00", "--payment-id", "P-1") == (2, "", sentence)
         sentence = "from '1 May' is not a day such as 2026-10-14\n"
         assert await cli(tmp_path, "tariff", "A-1", "flat", "--from", "1 May") == (2, "", sentence)
