@@ -139,9 +139,12 @@ class DayFinder:
             return ()
         version = self.bill_of(day)[0].version(day)
         same = [one.by_period for one in examples if version.day_type(one.day) is version.day_type(day)]
-        names = {span.period for span in spans}
-        fitting = [periods for periods in same if {name for name, _ in periods} == names]
+        fitting = [periods for periods in same if {name for name, _ in periods} == self.periods(day)]
         return use_of.by_period_like(energy_wh, spans, fitting or [one.by_period for one in examples])
+
+    def periods(self, day: date) -> frozenset[str]:
+        """The names of the periods by which a day is priced; none where it is not priced by the hour."""
+        return frozenset(span.period for span in self._spans(day) if span.period)
 
     def _spans(self, day: date) -> tuple[PeriodSpan, ...]:
         tariff, _ = self.bill_of(day)

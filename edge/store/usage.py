@@ -105,7 +105,7 @@ def _day(row: _Row) -> ClosedDay:
 
 
 def _periods(text: str) -> tuple[tuple[str, int], ...]:
-    return tuple([(name, energy_wh) for name, energy_wh in json.loads(text)])
+    return () if text == "[]" else tuple([(name, energy_wh) for name, energy_wh in json.loads(text)])
 
 
 def add_day(database: sqlite3.Connection, closed: ClosedDay, ends_at: datetime) -> None:

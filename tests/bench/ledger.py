@@ -136,6 +136,7 @@ class Office:
         self.gateway = build_gateway(
             settings, load_catalog(settings), Ports(self.clock, self.store, {}, SilentHeadEnd())
         )
+        self.gateway.clock_in_doubt = False
         gear, limits = self.gateway.switchgear[METER], self.gateway.limits[METER]
         meters = [meter_of(number) for number in range(accounts)]
         self.gateway.switchgear, self.gateway.limits = dict.fromkeys(meters, gear), dict.fromkeys(meters, limits)
