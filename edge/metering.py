@@ -14,7 +14,9 @@ from edge.core import vee
 from edge.core.money import format_cents
 from edge.core.orders import OURS, Cause
 from edge.core.usage import Read
+from edge.core.vee import Flag
 from edge.corrections import recompute
+from edge.day_use import DayFinder, oldest_kept
 from edge.facts import Circumstances
 from edge.gateway import Gateway
 from edge.refusals import NotThere, RequestRefused
@@ -25,6 +27,7 @@ from protocols.link import RelayState
 
 MOST_HOURS = 25  # of a civil day
 EARLY = timedelta(seconds=5)  # a stamp may be that far ahead of the gateway's clock
+STAY_REFUSED = {Flag.WRONG_SERIAL, Flag.CLOCK_UNTRUSTED, Flag.FROM_THE_FUTURE}  # for what an exchange does not explain
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,7 @@ async def exchange_meter(gateway: Gateway, wanted: ExchangeRequest, by: str) -> 
         around = gateway.circumstances()
         at = _not_from_the_future(wanted.at or around.now, around.now, "the exchange")
         exchange = _checked_exchange(database, gateway, wanted, at, around.now, by)
+        since = _last_fact_at(database, wanted.meter_id, at)
         usage.add_exchange(database, exchange)
         _validate_again(database, gateway, wanted.meter_id, at)
         _forget_switch(database, wanted.meter_id, around.now)
@@ -79,8 +83,7 @@ async def exchange_meter(gateway: Gateway, wanted: ExchangeRequest, by: str) -> 
             "by": by,
         }
         records.add_event(database, "meter_exchanged", around.now, told)
-        day = at.astimezone(around.zone).date()
-        first = day - timedelta(days=1) if at == vee.day_bounds(day, around.zone)[0] else day
+        first = since.astimezone(around.zone).date() - timedelta(days=1)  # a read at midnight ends the day before
         corrections = []
         for account_id in usage.accounts_of_meter(database, wanted.meter_id, first):
             corrections += _recompute(database, gateway, account_id, first, around, "a meter exchange")
@@ -107,6 +110,7 @@ def _checked_exchange(
     meter_id = wanted.meter_id
     if meter_id not in gateway.limits:
         raise NotThere(f"there is no meter {meter_id}; 'ami-edge meters' lists them")
+    _check_kept(database, gateway, meter_id, at, "the exchange")
     limits = gateway.limits[meter_id]
     present = serial_in_force(database, gateway, meter_id)
     if wanted.old_serial is not None and present and wanted.old_serial != present:
@@ -143,14 +147,30 @@ def _checked_exchange(
     )
 
 
+def _last_fact_at(database: sqlite3.Connection, meter_id: str, at: datetime) -> datetime:
+    """Up to when use before a new fact is known whatever it says: the last fact before it, else itself."""
+    before, _ = _own_reads(database, meter_id, at)
+    earlier = [one.at for one in usage.exchanges(database, meter_id) if one.at < at]
+    return max(earlier + ([before.at] if before is not None else []), default=at)
+
+
+def _check_kept(database: sqlite3.Connection, gateway: Gateway, meter_id: str, at: datetime, what: str) -> None:
+    """Days whose reads are pruned cannot be found again, except in a gap that is open still."""
+    if at < oldest_kept(gateway) and _own_reads(database, meter_id, at)[1] is not None:
+        days = gateway.settings.site.polling.keep_readings_days
+        raise RequestRefused(
+            f"{what} of {at.isoformat()} is older than the {days} days for which reads are kept: edit the days instead"
+        )
+
+
 def _validate_again(database: sqlite3.Connection, gateway: Gateway, meter_id: str, since: datetime) -> None:
     """Judge the reads after an exchange as if it had been known when they came."""
     last = usage.last_exchange_register(database, meter_id)
     assert last is not None
     assessed = []
     for read in fleet.reads_since(database, meter_id, since):
-        if "wrong_serial" in read.flags and not read.accepted:
-            continue  # who answered then is not known: the next poll tells
+        if not read.accepted and STAY_REFUSED.intersection(read.flags):
+            continue  # who answered then, or when, is not known: the next poll tells
         new = vee.RegisterRead(read.at, read.energy_wh)
         found = vee.validate(last, new, gateway.limits[meter_id])
         assessed.append((meter_id, read.at, found.accepted, " ".join(flag.value for flag in found.flags)))
@@ -192,9 +212,8 @@ async def report_read(
             "by": by,
         }
         records.add_event(database, "customer_read", around.now, told)
-        before, _ = _own_reads(database, account.meter_id, read.at)
-        first = (before.at if before is not None else account.enrolled_at).astimezone(around.zone).date()
-        first -= timedelta(days=1)  # a read at midnight ends the day before
+        since = _last_fact_at(database, account.meter_id, read.at)
+        first = since.astimezone(around.zone).date() - timedelta(days=1)  # a read at midnight ends the day before
         cause = "a read that the customer reported"
         corrections = []
         for each in usage.accounts_of_meter(database, account.meter_id, first):
@@ -210,7 +229,10 @@ def _check_reported(database: sqlite3.Connection, gateway: Gateway, account: Acc
     limits = gateway.limits[account.meter_id]
     if read.at < account.enrolled_at:
         raise RequestRefused(f"the read is of {read.at.isoformat()}, before account {account.account_id} was enrolled")
+    _check_kept(database, gateway, account.meter_id, read.at, "the read")
     exchanges = [one.at for one in usage.exchanges(database, account.meter_id)]
+    if read.at in exchanges or read.at in {known.at for known in usage.other_facts(database, account.meter_id)[1]}:
+        raise RequestRefused(f"a register of meter {account.meter_id} is known for {read.at.isoformat()} already")
     new = vee.RegisterRead(read.at, read.register_wh)
     for own in _own_reads(database, account.meter_id, read.at):
         if own is None:
@@ -249,6 +271,11 @@ async def edit_day(gateway: Gateway, wanted: EditRequest, by: str) -> dict[str, 
         account = _account(database, wanted.account_id)
         _check_edit(database, gateway, account, wanted, around)
         standing = wanted.standing or _natural_standing(database, wanted)
+        if standing == "estimate" and wanted.day in (account.first_day, account.last_day):
+            raise RequestRefused(
+                f"{wanted.day} is the first or last day of account {wanted.account_id}: an initial or final bill"
+                " may not rest on an estimate (domain-rules R62); what is certain is a final edit"
+            )
         edit = DayEdit(wanted.account_id, wanted.day, standing, wanted.energy_wh, (), wanted.reason, around.now, by)
         usage.add_edit(database, edit)
         told = {
@@ -289,6 +316,9 @@ def _check_edit(
         raise RequestRefused(f"a day's use of {wanted.energy_wh} Wh is more than the service can carry, {most} Wh")
     if wanted.standing == "withdrawn" and not usage.edits(database, account.account_id, wanted.day, wanted.day):
         raise RequestRefused(f"no edit of {wanted.day} stands for account {account.account_id}")
+    kept = DayFinder(database, gateway, account).bounds(wanted.day)[0] >= oldest_kept(gateway)
+    if wanted.standing == "withdrawn" and not kept:
+        raise RequestRefused(f"the reads of {wanted.day} are no longer kept, so that its edit has to stand")
 
 
 def _recompute(

@@ -173,12 +173,14 @@ def _with_reported(points: list[Point], reported: Sequence[Read], limits: vee.Li
         point = Point(at, 0, read.register_wh, read.register_wh, customer=True)
         try:
             if before is not None:
-                counted = _counted(before.after_wh, read.register_wh, limits)
+                counted = vee.register_delta(before.after_wh, read.register_wh, limits)
                 point = replace(point, count_wh=before.count_wh + counted)
                 if after is not None and point.count_wh > after.count_wh:
                     continue
             elif after is not None:
-                point = replace(point, count_wh=after.count_wh - _counted(read.register_wh, after.before_wh, limits))
+                point = replace(
+                    point, count_wh=after.count_wh - vee.register_delta(read.register_wh, after.before_wh, limits)
+                )
         except ValueError:
             continue
         points = [*points[:index], point, *points[index:]]

@@ -78,6 +78,10 @@ class Home:
         stored = [fleet.StoredRead("M-1", at, wh, None, "connected", False, flags) for at, wh in reads]
         await self.store.write(lambda database: fleet.save_reads(database, stored))
 
+    async def refused_as_backwards(self, *reads: tuple[datetime, int]) -> None:
+        """Another meter answers, and the old one's register speaks against it."""
+        await self.read_refused(*reads, flags=("backwards",))
+
     async def close(self, now: datetime) -> int:
         """The day closer works at an instant; how many accounts stay open."""
         self.clock.instant = now

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from edge.core.usage import DayQuality
-from edge.meter_facts import take_customer_read, take_edit, take_exchange
+from edge.metering import EditRequest, ExchangeRequest, edit_day, exchange_meter, report_read
 from edge.refusals import RequestRefused
-from edge.store import manual, usage
-from edge.store.usage import ClosedDay, MeterExchange
+from edge.store import usage
+from edge.store.usage import ClosedDay, Standing
 from tests.scenario.gaps import Home, clock_time, midnight, steady
 
 FIRST = date(2026, 10, 26)  # the clocks go back on 1 November, inside the gap
@@ -23,10 +23,12 @@ def day(number: int) -> date:
 
 
 async def exchanged(home: Home, at_day: int, hour: int, final_wh: int, initial_wh: int = 0) -> None:
-    exchange = MeterExchange(
-        "M-1", clock_time(day(at_day), hour), "old", "new", final_wh, initial_wh, "broken", home.clock.now(), "tech"
-    )
-    await take_exchange(home.gateway, exchange)
+    wanted = ExchangeRequest("M-1", "new", final_wh, initial_wh, "broken", clock_time(day(at_day), hour))
+    await exchange_meter(home.gateway, wanted, "tech")
+
+
+async def edited(home: Home, number: int, energy_wh: int, standing: Standing) -> None:
+    await edit_day(home.gateway, EditRequest("A-1", day(number), energy_wh, "a known outage", standing), "clerk")
 
 
 def content(closed: list[ClosedDay]) -> list[tuple[object, ...]]:
@@ -38,12 +40,12 @@ async def told_in_order(folder: Path, tariff: str, order: tuple[str, ...]) -> li
     home = await Home(folder, FIRST, tariff).enrolled()
     await home.read(*steady(FIRST, 4, 24_000))
     assert await home.close(clock_time(day(10), 7)) == 0
-    answers = home.read if order.index("exchange") < order.index("read") else home.refused
+    answers = home.read if order.index("exchange") < order.index("read") else home.refused_as_backwards
     facts: dict[str, Callable[[], Awaitable[object]]] = {
         "read": lambda: answers((midnight(day(10)) + timedelta(hours=2), 41_000)),
         "exchange": lambda: exchanged(home, 8, 13, 196_000 + 60_001),
-        "customer": lambda: take_customer_read(home.gateway, "A-1", clock_time(day(5), 18), 196_000 + 9_999, "desk"),
-        "edit": lambda: take_edit(home.gateway, "A-1", day(7), "final", 17_000, (), "a known outage", "clerk"),
+        "customer": lambda: report_read(home.gateway, "A-1", 196_000 + 9_999, clock_time(day(5), 18), "desk"),
+        "edit": lambda: edited(home, 7, 17_000, "final"),
     }
     for hour, name in enumerate(order):
         await facts[name]()
@@ -71,7 +73,7 @@ async def test_reads_that_the_old_register_refused_count_once_the_exchange_is_to
     home = await Home(tmp_path, FIRST).enrolled()
     await home.read(*steady(FIRST, 4, 24_000))
     refused = [(clock_time(day(4), 12), 1_000), (midnight(day(5)), 7_000), (midnight(day(6)), 19_000)]
-    await home.refused(*refused)
+    await home.refused_as_backwards(*refused)
     assert await home.close(clock_time(day(6), 7)) == 0
     assert [one.use.quality for one in (await home.closed())[4:]] == [DayQuality.ESTIMATED] * 2
     await exchanged(home, 4, 10, 196_000 + 10_000)
@@ -99,60 +101,39 @@ async def test_an_exchange_in_time_costs_nothing_and_loses_nothing(tmp_path: Pat
     assert closed[2].start_register_wh == (148_000 if hour else 500)
 
 
-async def test_a_person_ends_the_wait_of_a_day_that_no_rule_may_estimate(tmp_path: Path) -> None:
-    home = await Home(tmp_path, FIRST).enrolled()
-    await home.read(*steady(FIRST, 2, 24_000))
-    assert await home.close(clock_time(day(3), 7)) == 1
-    (listed,) = await home.store.read(manual.queue)
-    assert (listed.day, listed.why) == (day(2), "no_history")
-    await take_edit(home.gateway, "A-1", day(2), "estimate", 20_000, (), "as the neighbours", "clerk")
-    assert await home.close(clock_time(day(3), 8)) == 0
-    assert await home.store.read(manual.queue) == []
-    (closed,) = await home.closed(day(2))
-    assert (closed.energy_wh, closed.use.quality, closed.use.method) == (20_000, DayQuality.ESTIMATED, "manual")
-    assert closed.use.reason == "clerk: as the neighbours"
-    await home.read((midnight(day(3)) + timedelta(hours=9), 148_000 + 33_000))
-    await home.close(clock_time(day(3), 10))
-    (closed,) = await home.closed(day(2))
-    assert (closed.energy_wh, closed.use.quality) == (24_000, DayQuality.INTERPOLATED)
-
-
 async def test_a_customers_read_ends_a_gap_and_yields_to_the_meters_own(tmp_path: Path) -> None:
     home = await Home(tmp_path, FIRST).enrolled()
     await home.read(*steady(FIRST, 4, 24_000))
     assert await home.close(clock_time(day(5), 7)) == 0
-    correction = await take_customer_read(home.gateway, "A-1", midnight(day(5)), 196_000 + 20_000, "desk")
-    assert correction is not None
-    assert (correction.days, correction.energy_wh) == (1, -4_000)
+    told = await report_read(home.gateway, "A-1", 196_000 + 20_000, midnight(day(5)), "desk")
+    assert [(one["days"], one["energy_wh"]) for one in told["corrections"]] == [(1, -4_000)]
+    with pytest.raises(RequestRefused, match="is known for"):
+        await report_read(home.gateway, "A-1", 196_000 + 20_000, midnight(day(5)), "desk")
     (closed,) = await home.closed(day(4))
     assert (closed.energy_wh, closed.use.quality) == (20_000, DayQuality.CUSTOMER)
     await home.read((midnight(day(6)), 196_000 + 10_000))
     assert await home.close(clock_time(day(6), 1)) == 0
-    await take_edit(home.gateway, "A-1", day(4), "final", 1, (), "to be found again", "clerk")
-    await take_edit(home.gateway, "A-1", day(4), "withdrawn", 0, (), "a mistake", "clerk")
+    await edited(home, 4, 1, "final")
+    await edited(home, 4, 0, "withdrawn")
     assert [one.energy_wh for one in await home.closed(day(4))] == [5_000, 5_000]
 
 
-async def test_facts_that_cannot_be_are_refused_and_leave_nothing(tmp_path: Path) -> None:
+async def test_an_initial_bill_rests_on_no_estimate_of_a_person_either(tmp_path: Path) -> None:
     home = await Home(tmp_path, FIRST).enrolled()
-    await home.read(*steady(FIRST, 4, 24_000))
-    assert await home.close(clock_time(day(4), 1)) == 0
-    before = content(await home.closed())
-    attempts: dict[str, Awaitable[object]] = {
-        "does not follow": take_customer_read(home.gateway, "A-1", clock_time(day(2), 1), 1, "desk"),
-        "is not followed by": take_customer_read(home.gateway, "A-1", clock_time(day(2), 23), 173_000, "desk"),
-        "is still to come": take_customer_read(home.gateway, "A-1", clock_time(day(4), 2), 197_000, "desk"),
-        "before the account was enrolled": take_customer_read(home.gateway, "A-1", midnight(FIRST), 1, "desk"),
-        "there is no account": take_edit(home.gateway, "A-9", day(1), "final", 1, (), "so", "clerk"),
-        "is not over yet": take_edit(home.gateway, "A-1", day(4), "final", 1, (), "so", "clerk"),
-        "a reason": take_edit(home.gateway, "A-1", day(1), "final", 1, (), " ", "clerk"),
-        "no edit to withdraw": take_edit(home.gateway, "A-1", day(1), "withdrawn", 0, (), "so", "clerk"),
-        "does not sum": take_edit(home.gateway, "A-1", day(1), "final", 1, (("on_peak", 2),), "so", "clerk"),
-        "not rest on an estimate": take_edit(home.gateway, "A-1", FIRST, "estimate", 1, (), "so", "clerk"),
-        "Wh does not follow": exchanged(home, 3, 12, 100_000),
-    }
-    for said, attempt in attempts.items():
-        with pytest.raises(RequestRefused, match=said):
-            await attempt
-    assert content(await home.closed()) == before
-    assert await home.events("meter_exchanged", "customer_read", "day_edited", "days_trued_up") == []
+    assert await home.close(clock_time(day(1), 7)) == 1
+    with pytest.raises(RequestRefused, match="R62"):
+        await edited(home, 0, 9_000, "estimate")
+    await edited(home, 0, 9_000, "final")
+    assert await home.close(clock_time(day(1), 8)) == 0
+    (closed,) = await home.closed()
+    assert (closed.energy_wh, closed.use.quality) == (9_000, DayQuality.EDITED)
+
+
+async def test_a_fact_of_days_whose_reads_are_gone_is_refused(tmp_path: Path) -> None:
+    home = await Home(tmp_path, FIRST).enrolled()
+    await home.read(*steady(FIRST, 70, 24_000))
+    assert await home.close(clock_time(day(70), 1)) == 0
+    with pytest.raises(RequestRefused, match="older than the 62 days"):
+        await report_read(home.gateway, "A-1", 124_500, clock_time(day(1), 1), "desk")
+    with pytest.raises(RequestRefused, match="older than the 62 days"):
+        await exchanged(home, 1, 1, 124_500)
