@@ -30,6 +30,9 @@ check: $(STAMP)  ## format, lint, types, import directions
 bench: $(STAMP)  ## figures side by side with the peers (installs gcc and libmodbus where missing)
 	$(BIN)/python -m tests.bench $(BENCH_ARGS)
 
+soak: $(STAMP)  ## search for a counter-example to the promise, on all cores, for SOAK_MINUTES (10)
+	@$(BIN)/python -m meter_sim.soak --minutes $(or $(SOAK_MINUTES),10) $(SOAK_ARGS)
+
 wheel: $(STAMP)  ## build the wheel and use it from an empty directory
 	$(BIN)/python -m pytest -q tests/e2e/test_wheel.py
 

@@ -16,7 +16,7 @@ from edge.store import books
 from edge.store.usage import ClosedDay
 from meter_sim.utility import InProcessHeadEnd
 
-MILLICENTS_A_WH_X4 = 39  # 9.75 cents a kWh: config/tariffs/flat.toml, of which all accounts of a world are
+MILLICENTS_A_WH_X4 = 39  # 9.75 cents a kWh: config/tariffs/flat.toml
 CUSTOMER_CHARGE_CENTS = 1000  # a month, by the day where an account was there for a part of it
 AROUND = 2  # days: a straight line between reads may lie off what a household did, but not beyond these midnights
 
@@ -39,8 +39,8 @@ def payment_problems(database: sqlite3.Connection, head_end: InProcessHeadEnd) -
             yield f"{content['account_id']}: payment {payment_id} of {amount} cents is on the books as {posted}"
 
 
-def charge_problems(days: list[ClosedDay], midnights: Midnights, modulo_wh: int | None) -> Iterator[str]:
-    """What is wrong with the closed days of one account, in their order."""
+def charge_problems(days: list[ClosedDay], flat: bool, midnights: Midnights, modulo_wh: int | None) -> Iterator[str]:
+    """What is wrong with the closed days of one account, in their order; ``flat``: whether it has that tariff."""
     for before, after in pairwise(days):
         if (after.day - before.day).days != 1:
             yield f"{after.account_id}: {after.day} follows {before.day}"
@@ -53,7 +53,7 @@ def charge_problems(days: list[ClosedDay], midnights: Midnights, modulo_wh: int 
         month_days = calendar.monthrange(year, month)[1]
         due += (2 * CUSTOMER_CHARGE_CENTS * len(of_month) + month_days) // (2 * month_days)
         charged = sum(cents for day in of_month for cents in day.charges.values())
-        if charged != due:
+        if flat and charged != due:
             yield f"{of_month[0].account_id}: {year}-{month:02} was charged {charged} cents, and {used} Wh cost {due}"
     for day in days:
         if not day.estimated:

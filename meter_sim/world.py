@@ -347,7 +347,7 @@ def audit_problems(world: World) -> list[str]:
             problems += payment_problems(database, world.head_end)
         for account in customers.accounts(database):
             days = usage.days(database, account.account_id, date.min, date.max)
-            problems += charge_problems(days, world.midnights, world.modulo_wh)
+            problems += charge_problems(days, account.tariff == "flat", world.midnights, world.modulo_wh)
         return problems
 
 
