@@ -7,6 +7,7 @@ the command that repeats it.
 
 import argparse
 import json
+import math
 import os
 import random
 import sys
@@ -27,20 +28,6 @@ FIRST_DAYS = (date(2026, 1, 2), date(2031, 12, 1))
 OCCASIONS = (
     *((1, 15), (2, 10), (3, 5), (5, 20), (6, 28), (7, 1), (8, 1)),
     *((9, 2), (10, 28), (11, 8), (11, 22), (12, 20), (12, 29)),
-)
-    (1, 15),
-    (2, 10),
-    (3, 5),
-    (5, 20),
-    (6, 28),
-    (7, 1),
-    (8, 1),
-    (9, 2),
-    (10, 28),
-    (11, 8),
-    (11, 22),
-    (12, 20),
-    (12, 29),
 )
 SHRINKING_S = 600.0
 
@@ -106,7 +93,7 @@ def smaller(plan: Plan) -> Iterator[Plan]:
             yield replace(plan, faults=f"{plan.faults}-{kind}")
 
 
-def shrink(found: CounterExample, fails: Fails, until: float) -> CounterExample:
+def shrink(found: CounterExample, fails: Fails, until: float = math.inf) -> CounterExample:
     """The smallest counter-example that can be found from here before ``until`` (``time.monotonic``)."""
     while True:
         for plan in smaller(found.plan):
