@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from meter_sim.faults import FaultKind
+
 if TYPE_CHECKING:
     from meter_sim.feeder import Feeder
     from protocols.profile import Profile
@@ -29,6 +31,8 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+fault_app = typer.Typer(help="Let meters of a running simulator misbehave.", no_args_is_help=True)
+app.add_typer(fault_app, name="fault")
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 ReadyFile = Annotated[Path | None, typer.Option("--ready-file", help="Where a running simulator tells what listens.")]
@@ -153,6 +157,7 @@ async def _serve_until_told(feeder: "Feeder", profiles: "dict[str, Profile]", re
 
 async def _serve(feeder: "Feeder", profiles: "dict[str, Profile]", ready_file: Path | None) -> None:
     from edge.clock import SystemClock, pause
+    from meter_sim.fault_desk import FaultDesk
     from meter_sim.running import running_feeder
     from meter_sim.truth import telling
 
@@ -167,7 +172,9 @@ async def _serve(feeder: "Feeder", profiles: "dict[str, Profile]", ready_file: P
         async with running_feeder(feeder, profiles=profiles, now=clock.now, pause=pause) as running:
             if waiting is not None:
                 waiting.cancel()
-            async with telling(running.meters, clock.now) as truth:
+            plugs = [entry["meter_id"] for entry in running.ready if entry["transport"] == "mqtt"]
+            desk = FaultDesk(running.meters, plugs, clock.now)
+            async with telling(running.meters, desk, clock.now) as truth:
                 with _published(ready_file, {"meters": running.ready, "truth": str(truth), "pid": os.getpid()}):
                     for line in _what_listens(running.ready):
                         _tell(line)
@@ -210,16 +217,7 @@ def _what_listens(ready: Sequence[dict[str, Any]]) -> Iterable[str]:
 @app.command()
 def truth(context: typer.Context, as_json: Json = False, ready_file: ReadyFile = None) -> None:
     """Show what is physically so in a running simulator: the only one, or that of the ready file."""
-    from meter_sim.truth import NoSimulator, SeveralSimulators, ask
-
-    try:
-        meters = ask({"ask": "truth"}, ready_file)["meters"]
-    except NoSimulator as problem:
-        _fail(3, str(problem))
-    except SeveralSimulators as problem:
-        _fail(1, str(problem))
-    except ValueError as problem:
-        _fail(2, str(problem))
+    meters = _asked({"ask": "truth"}, ready_file)["meters"]
     if as_json or context.obj["json"]:
         typer.echo(json.dumps(meters))
         return
@@ -237,6 +235,62 @@ def truth(context: typer.Context, as_json: Json = False, ready_file: ReadyFile =
             for meter in meters
         ],
     )
+
+
+def _asked(question: dict[str, Any], ready_file: Path | None) -> dict[str, Any]:
+    """What a running simulator answers; leaves with a sentence where it does not, or refuses."""
+    from meter_sim.truth import NoSimulator, SeveralSimulators, ask
+
+    try:
+        answer = ask(question, ready_file)
+    except NoSimulator as problem:
+        _fail(3, str(problem))
+    except SeveralSimulators as problem:
+        _fail(1, str(problem))
+    except ValueError as problem:
+        _fail(2, str(problem))
+    if "error" in answer:
+        _fail(2, answer["error"])
+    return answer
+
+
+@fault_app.command("set")
+def fault_set(
+    context: typer.Context,
+    meter: Annotated[str, typer.Argument(metavar="METER", help="A meter of the running simulator.")],
+    kind: Annotated[str, typer.Argument(metavar="KIND", help=", ".join(FaultKind))],
+    seconds: Annotated[float | None, typer.Option("--for", metavar="S", min=0.0, help="End by itself so late.")] = None,
+    as_json: Json = False,
+    ready_file: ReadyFile = None,
+) -> None:
+    """Let a meter misbehave, instead of as before, for some seconds or until it is cleared."""
+    question = {"ask": "fault set", "meter_id": meter, "fault": kind, "seconds": seconds}
+    _show_faults(context, _asked(question, ready_file), as_json)
+
+
+@fault_app.command("clear")
+def fault_clear(
+    context: typer.Context,
+    meter: Annotated[str | None, typer.Argument(metavar="METER", help="One meter; without it, all.")] = None,
+    as_json: Json = False,
+    ready_file: ReadyFile = None,
+) -> None:
+    """Let a meter, or all, behave again; shows which did not."""
+    _show_faults(context, _asked({"ask": "fault clear", "meter_id": meter}, ready_file), as_json)
+
+
+@fault_app.command("list")
+def fault_list(context: typer.Context, as_json: Json = False, ready_file: ReadyFile = None) -> None:
+    """Show the meters that misbehave."""
+    _show_faults(context, _asked({"ask": "fault list"}, ready_file), as_json)
+
+
+def _show_faults(context: typer.Context, answer: dict[str, Any], as_json: bool) -> None:
+    if as_json or context.find_root().obj["json"]:
+        typer.echo(json.dumps(answer["faults"]))
+        return
+    rows = [[told[key] or "" for key in ("meter_id", "fault", "since", "until")] for told in answer["faults"]]
+    _show(("meter", "fault", "since", "until"), rows)
 
 
 @app.command()

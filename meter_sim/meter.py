@@ -5,12 +5,13 @@ stepped back, the meter's own time stands still until the clock has caught up: r
 """
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from heapq import heappop, heappush
 
-from meter_sim.faults import FaultKind
+from meter_sim.faults import BACK_AFTER_MS, SPIKE_WH, FaultKind
 from meter_sim.household import Load
 from protocols.link import RelayState
 
@@ -64,6 +65,12 @@ def instant(at_us: int) -> datetime:
     return EPOCH + at_us * MICROSECOND
 
 
+_OF_ITSELF: dict[FaultKind | None, RelayState] = {
+    FaultKind.SELF_OPEN: RelayState.DISCONNECTED,
+    FaultKind.SELF_CLOSE: RelayState.CONNECTED,
+}
+
+
 class SimulatedMeter:
     """A meter with a remote-disconnect relay. ``relay`` is the contact, ``commanded`` what it was last told."""
 
@@ -84,6 +91,9 @@ class SimulatedMeter:
         self.meter_id = meter_id
         self.serial = serial
         self.fault: FaultKind | None = None
+        self.fault_changed: Callable[[], None] = lambda: None
+        self._frozen_wh = 0
+        self._others_serial = ""
         self.relay = relay
         self.commanded = relay
         self.version = 0  # grows whenever somebody does something to the meter; mere time leaves it alone
@@ -125,6 +135,8 @@ class SimulatedMeter:
 
         ``back_after_ms``: the device returns to the other state by itself so many milliseconds later.
         """
+        if back_after_ms is None and _OF_ITSELF.get(self.fault) not in (None, relay):
+            back_after_ms = BACK_AFTER_MS
         self.advance(at)
         self.version += 1
         self.commanded = relay
@@ -158,13 +170,39 @@ class SimulatedMeter:
         self.version += 1
         self._energy = energy_wh * WH_IN_WATT_US
 
+    def begin_fault(self, kind: FaultKind, at: datetime, others_serial: str = "") -> None:
+        """Misbehave from this instant on, instead of in any other way. ``others_serial``: for ``wrong_serial``."""
+        self.advance(at)
+        self.version += 1
+        self.fault, self._frozen_wh, self._others_serial = kind, self.energy_import_wh, others_serial
+        if (relay := _OF_ITSELF.get(kind)) is not None:
+            self.set_relay(relay, at)
+        self.fault_changed()
+
+    def end_fault(self) -> None:
+        """Behave again; a relay that moved stays where it is."""
+        self.fault = None
+        self.version += 1
+        self.fault_changed()
+
     def touch(self) -> None:
         """Somebody changed something about the device that its values do not show: answers must be made anew."""
         self.version += 1
 
+    def _shown_wh(self) -> int:
+        """What the register shows at present, as a fault of it may have it."""
+        match self.fault:
+            case FaultKind.FROZEN_REGISTER:
+                return self._frozen_wh
+            case FaultKind.ZERO_REGISTER:
+                return 0
+            case FaultKind.SPIKE:
+                return self.energy_import_wh + SPIKE_WH
+        return self.energy_import_wh
+
     @property
     def energy_import_wh(self) -> int:
-        """What the register shows at the time up to which the meter was advanced, in whole Wh."""
+        """What was counted by the time up to which the meter was advanced, in whole Wh."""
         counted = self._energy // WH_IN_WATT_US
         return counted if self._modulo_wh is None else counted % self._modulo_wh
 
@@ -173,12 +211,12 @@ class SimulatedMeter:
         return self._load.watts(self._at_us) if self.relay is RelayState.CONNECTED else 0
 
     def values(self, at: datetime) -> MeterValues:
-        """Advance to ``at`` and measure."""
+        """Advance to ``at`` and measure; what the meter tells, its faults included."""
         self.advance(at)
         power = self.power_w()
         voltage = self._nominal_voltage_mv - power * 200 // 1000  # 0.2 V a kW along the service drop
         return MeterValues(
-            energy_import_wh=self.energy_import_wh,
+            energy_import_wh=self._shown_wh(),
             power_w=power,
             voltage_mv=voltage,
             current_ma=power * 1_000_000_000 // (voltage * POWER_FACTOR_PERMILLE),
@@ -186,7 +224,7 @@ class SimulatedMeter:
             power_factor_permille=POWER_FACTOR_PERMILLE if power else 1000,
             relay=self.relay,
             commanded=self.commanded,
-            serial=self.serial,
+            serial=self._others_serial if self.fault is FaultKind.WRONG_SERIAL else self.serial,
         )
 
     def steady_until(self) -> datetime:

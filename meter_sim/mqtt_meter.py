@@ -45,6 +45,8 @@ class TasmotaPlug:
         self._pause = pause
         self._tele_period_s = tele_period_s
         self._tele_now = asyncio.Event()
+        self._fault_changed = asyncio.Event()
+        meter.fault_changed = self._fault_changed.set
         self._started_at = now()
         self._midnight = (self._started_at.date(), meter.values(self._started_at).energy_import_wh)
 
@@ -52,6 +54,7 @@ class TasmotaPlug:
         """Keep a session with the broker, whether it is there already, away for a while or gone for long."""
         failures = 0
         while True:
+            await self._until_offline_is(False)
             try:
                 async with self._client() as client:
                     failures = 0
@@ -81,14 +84,26 @@ class TasmotaPlug:
         try:
             async with asyncio.TaskGroup() as tasks:
                 telemetry = tasks.create_task(self._send_telemetry(client))
+                session = tasks.create_task(self._lose_session())
                 async for message in client.messages:
                     command = str(message.topic).rsplit("/", 1)[-1].upper()
                     payload = message.payload if isinstance(message.payload, bytes) else b""
                     await self._obey(client, command, payload.decode("utf-8", "replace").strip().upper())
                 telemetry.cancel()
+                session.cancel()
         finally:
             self.connected.clear()
             await self._say_goodbye(client)
+
+    async def _until_offline_is(self, offline: bool) -> None:
+        while (self._meter.fault is FaultKind.OFFLINE) is not offline:
+            self._fault_changed.clear()
+            await self._fault_changed.wait()
+
+    async def _lose_session(self) -> None:
+        """Raise what a lost connection raises once the meter is to be offline."""
+        await self._until_offline_is(True)
+        raise aiomqtt.MqttError("the plug is out of reach")
 
     async def _say_goodbye(self, client: aiomqtt.Client) -> None:
         """A session that is ended in good order has no last will: tell what it would have told."""
@@ -156,7 +171,7 @@ class TasmotaPlug:
 
     def _status(self, number: str, now: datetime) -> dict[str, Any]:
         if number == "5":
-            return {"StatusNET": {"Hostname": f"tasmota-{self.topic}", "Mac": _mac(self._meter.serial)}}
+            return {"StatusNET": {"Hostname": f"tasmota-{self.topic}", "Mac": _mac(self._meter.values(now).serial)}}
         return {"StatusSTS": self._state(now)} if number == "11" else {"StatusSNS": self._sensor(now)}
 
     def _state(self, now: datetime) -> dict[str, Any]:

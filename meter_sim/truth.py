@@ -1,4 +1,4 @@
-"""What is physically so in a running simulator, told on a unix socket of the user who runs it.
+"""What is physically so in a running simulator, told on a unix socket of the user who runs it; faults are set there.
 
 The socket lies in a directory of that user's own, one per process, so that ``meter-sim truth`` finds the only one
 running; the ready file names it too. One JSON object a line is asked (``{"ask": "truth"}``), one is answered.
@@ -15,6 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from meter_sim.fault_desk import FaultDesk, FaultRefused
 from meter_sim.meter import SimulatedMeter
 
 _ANSWER_WITHIN_S = 5.0
@@ -47,13 +48,13 @@ def truth_of(meters: Iterable[SimulatedMeter], at: datetime) -> list[dict[str, A
     """What is physically so at ``at``: per meter its relay, register, power and last 1,000 transitions."""
     told = []
     for meter in meters:
-        values = meter.values(at)
+        meter.advance(at)
         told.append(
             {
                 "meter_id": meter.meter_id,
-                "relay": values.relay.value,
-                "energy_import_wh": values.energy_import_wh,
-                "power_w": values.power_w,
+                "relay": meter.relay.value,
+                "energy_import_wh": meter.energy_import_wh,
+                "power_w": meter.power_w(),
                 "transitions": [
                     {"at": change.at.isoformat(), "relay": change.relay.value, "cause": change.cause.value}
                     for change in meter.transitions
@@ -64,8 +65,13 @@ def truth_of(meters: Iterable[SimulatedMeter], at: datetime) -> list[dict[str, A
 
 
 @asynccontextmanager
-async def telling(meters: Mapping[str, SimulatedMeter], now: Callable[[], datetime]) -> AsyncIterator[Path]:
-    """Tell the truth about ``meters`` to who asks on the socket that is yielded. Raises NoSimulator, OSError."""
+async def telling(
+    meters: Mapping[str, SimulatedMeter], desk: FaultDesk, now: Callable[[], datetime]
+) -> AsyncIterator[Path]:
+    """Tell the truth about ``meters``, and take faults for them, on the socket that is yielded.
+
+    Raises NoSimulator, OSError.
+    """
     path = runtime_dir() / f"{os.getpid()}.sock"
     path.unlink(missing_ok=True)
 
@@ -73,7 +79,7 @@ async def telling(meters: Mapping[str, SimulatedMeter], now: Callable[[], dateti
         try:
             async with asyncio.timeout(_ANSWER_WITHIN_S):
                 question = await reader.readline()
-                writer.write(json.dumps(_answer(question, meters, now)).encode() + b"\n")
+                writer.write(json.dumps(_answer(question, meters, desk, now)).encode() + b"\n")
                 await writer.drain()
         except (TimeoutError, OSError, ValueError):
             return  # who asked has gone, or asked nothing
@@ -89,13 +95,30 @@ async def telling(meters: Mapping[str, SimulatedMeter], now: Callable[[], dateti
         path.unlink(missing_ok=True)
 
 
-def _answer(question: bytes, meters: Mapping[str, SimulatedMeter], now: Callable[[], datetime]) -> dict[str, Any]:
+def _answer(
+    question: bytes, meters: Mapping[str, SimulatedMeter], desk: FaultDesk, now: Callable[[], datetime]
+) -> dict[str, Any]:
     try:
         asked = json.loads(question)
     except ValueError:
         return {"error": "the question is not JSON"}
-    if asked == {"ask": "truth"}:
-        return {"meters": truth_of(meters.values(), now())}
+    try:
+        match asked:
+            case {"ask": "truth"}:
+                return {"meters": truth_of(meters.values(), now())}
+            case {
+                "ask": "fault set",
+                "meter_id": str(meter_id),
+                "fault": str(kind),
+                "seconds": float() | None as seconds,
+            }:
+                return {"faults": desk.set(meter_id, kind, seconds)}
+            case {"ask": "fault clear", "meter_id": str() | None as one}:
+                return {"faults": desk.clear(one)}
+            case {"ask": "fault list"}:
+                return {"faults": desk.list()}
+    except FaultRefused as refused:
+        return {"error": str(refused)}
     return {"error": "that question is not known"}
 
 

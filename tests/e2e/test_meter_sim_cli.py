@@ -77,6 +77,45 @@ def test_a_command_on_the_wire_shows_in_the_truth(environment, tmp_path: Path):
         assert "SIM-0002  disconnected" in table.stdout
 
 
+def test_faults_are_set_on_a_running_simulator_and_cleared(environment, tmp_path: Path):
+    def faults(*arguments: str) -> list[dict]:
+        done = meter_sim(environment, "fault", *arguments, "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    with running(environment, tmp_path / "ready.json", "--profile", DDS, "--count", "2") as ready:
+        entry = ready["meters"][0]
+        with ModbusTcpClient(entry["host"], port=entry["port"], retries=0, timeout=0.3) as client:
+
+            def register() -> list[int]:
+                return client.read_holding_registers(0x0A, count=2, device_id=entry["unit"]).registers
+
+            assert register() != [0, 0]
+            (set_,) = faults("set", "SIM-0001", "zero_register")
+            assert (set_["meter_id"], set_["fault"], set_["until"]) == ("SIM-0001", "zero_register", None)
+            assert register() == [0, 0]
+            (opened,) = faults("set", "SIM-0002", "self_open", "--for", "3600")
+            assert opened["until"] > opened["since"]
+            assert [told["fault"] for told in faults("list")] == ["zero_register", "self_open"]
+            truth = json.loads(meter_sim(environment, "truth", "--json").stdout)
+            assert [meter["relay"] for meter in truth] == ["connected", "disconnected"]
+            assert truth[0]["energy_import_wh"] > 0  # the truth is what is physically so, whatever the meter tells
+            assert [told["meter_id"] for told in faults("clear", "SIM-0001")] == ["SIM-0001"]
+            assert register() != [0, 0]
+            faults("set", "SIM-0001", "zero_register", "--for", "0.2")
+            wait_for(lambda: [told["meter_id"] for told in faults("list")] == ["SIM-0002"])
+            assert len(faults("clear")) == 1
+        for arguments, sentence in (
+            (("set", "SIM-0003", "dead"), "there is no meter 'SIM-0003'; there are SIM-0001, SIM-0002"),
+            (("set", "SIM-0001", "moody"), "'moody' is no kind of fault; there are dead, garbage, slow"),
+            (("set", "SIM-0001", "offline"), "SIM-0001 has no session with a broker to lose: use dead"),
+        ):
+            refused = meter_sim(environment, "fault", *arguments)
+            assert (refused.returncode, refused.stdout) == (2, "")
+            assert sentence in refused.stderr
+    assert meter_sim(environment, "fault", "list").returncode == 3
+
+
 def test_a_feeder_file_with_a_serial_line(environment, tmp_path: Path):
     link = tmp_path / "bus" / "line-1"
     (tmp_path / "feeder.toml").write_text(

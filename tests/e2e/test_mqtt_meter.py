@@ -246,6 +246,16 @@ async def test_a_dead_plug_is_silent_and_a_garbled_one_talks_rubbish(tmp_path: P
         assert (await b.ask("Status", "10", "STATUS10"))["StatusSNS"]["ENERGY"]["Power"] == 600
 
 
+async def test_a_plug_out_of_reach_loses_its_session_and_comes_back(tmp_path: Path):
+    async with bench(tmp_path) as b:
+        assert await b.next("tele/plug-1/LWT") == "Online"
+        b.running.meters["P1"].begin_fault(FaultKind.OFFLINE, b.time)
+        assert await b.next("tele/plug-1/LWT") == "Offline"
+        b.running.meters["P1"].end_fault()
+        assert await b.next("tele/plug-1/LWT") == "Online"
+        assert await b.ask("POWER", "OFF", "RESULT") == {"POWER": "OFF"}
+
+
 async def test_small_answers_are_not_held_back_by_the_socket(tmp_path: Path):
     async with bench(tmp_path) as b:
         plug = TasmotaPlug(

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -131,3 +132,41 @@ def test_steady_until_is_the_first_change(at: int, watts: int):
     assert meter.values(until - timedelta(microseconds=1)) == values
     if watts and microseconds(until) - microseconds(now) < 86_400_000_000:
         assert meter.values(until) != values
+
+
+@pytest.mark.parametrize(
+    ("kind", "register", "serial"),
+    [
+        (FaultKind.FROZEN_REGISTER, 1_000, "1"),
+        (FaultKind.ZERO_REGISTER, 0, "1"),
+        (FaultKind.SPIKE, 5_000_002_000, "1"),
+        (FaultKind.WRONG_SERIAL, 2_000, "2"),
+    ],
+)
+def test_a_meter_tells_wrong_things_while_a_fault_lasts_and_counts_on(kind: FaultKind, register: int, serial: str):
+    meter = SimulatedMeter("M-1", at=START, load=ConstantLoad(1_000), serial="1", initial_register_wh=1_000)
+    meter.begin_fault(kind, START, "2")
+    told = meter.values(after(3600))
+    assert (told.energy_import_wh, told.serial) == (register, serial)
+    meter.end_fault()
+    told = meter.values(after(3600))
+    assert (told.energy_import_wh, told.serial) == (2_000, "1")
+
+
+@pytest.mark.parametrize(
+    ("kind", "own"), [(FaultKind.SELF_OPEN, RelayState.DISCONNECTED), (FaultKind.SELF_CLOSE, RelayState.CONNECTED)]
+)
+def test_a_relay_with_a_will_of_its_own_moves_back_after_every_command(kind: FaultKind, own: RelayState):
+    other = RelayState.CONNECTED if own is RelayState.DISCONNECTED else RelayState.DISCONNECTED
+    meter = SimulatedMeter("M-1", at=START, load=ConstantLoad(1_000), relay=other)
+    meter.begin_fault(kind, START)
+    assert meter.values(after(1)).relay is own
+    meter.command(other, after(2))
+    assert meter.values(after(3)).relay is other
+    assert meter.values(after(5)).relay is own
+    assert [change.cause for change in meter.transitions] == [
+        Cause.INITIAL,
+        Cause.FOREIGN,
+        Cause.COMMAND,
+        Cause.FOREIGN,
+    ]
