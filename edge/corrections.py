@@ -10,7 +10,7 @@ enclose the gap, and tiers and periods come out as if the reads had been there.
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 from edge.core import ledger, rating
@@ -22,6 +22,7 @@ from edge.facts import Circumstances
 from edge.gateway import Gateway
 from edge.notices import tell_balance
 from edge.store import books, customers, records, usage
+from edge.store.bills import SumsToDate
 from edge.store.books import Posted
 from edge.store.customers import Account
 from edge.store.usage import ClosedDay
@@ -29,16 +30,38 @@ from edge.store.usage import ClosedDay
 
 @dataclass
 class BillToDate:
-    """The use and the charges by kind of a bill's days so far. ``begins``: its first day."""
+    """The use and the charges by kind of a bill's days so far. ``begins``: its first day.
+
+    Days that follow on each other at the same prices are added up to one run, so that a bill is as quickly made on the
+    month's last day as on its first, and comes out the same.
+    """
 
     tariff: Tariff
     begins: date
     usage: list[rating.DayUsage] = field(default_factory=list)
     charged: dict[str, int] = field(default_factory=dict)
 
+    @classmethod
+    def resumed(cls, tariff: Tariff, begins: date, last_day: date, kept: SumsToDate | None) -> "BillToDate | None":
+        """A bill as it was kept with ``last_day``; None where that is not kept, or other prices cut its runs by now."""
+        if kept is None or kept.begins != begins or kept.last_day != last_day:
+            return None
+        if any(not rating.same_prices(tariff, run.day, run.day + timedelta(days=run.days - 1)) for run in kept.usage):
+            return None
+        return cls(tariff, begins, list(kept.usage), dict(kept.charged))
+
+    def kept(self, last_day: date) -> SumsToDate:
+        """The bill as it is kept, up to its last day."""
+        return SumsToDate(self.begins, last_day, tuple(self.usage), self.charged)
+
     def add(self, use: DayUse, charges: Mapping[str, int]) -> None:
         """Take in a day with what it costs."""
-        self.usage.append(rating.DayUsage(use.day, use.energy_wh, use.by_period))
+        run = self.usage[-1] if self.usage else None
+        one = rating.DayUsage(use.day, use.energy_wh, use.by_period)
+        if run is not None and rating.same_prices(self.tariff, run.day, use.day) and _follows(run, use.day):
+            self.usage[-1] = _longer(run, one)
+        else:
+            self.usage.append(one)
         for kind, cents in charges.items():
             self.charged[kind] = self.charged.get(kind, 0) + cents
 
@@ -48,6 +71,18 @@ class BillToDate:
         charges = rating.charges_for_last_day(self.tariff, [*self.usage, last], self.charged)
         self.add(use, charges)
         return charges
+
+
+def _follows(run: rating.DayUsage, day: date) -> bool:
+    return run.day + timedelta(days=run.days) == day
+
+
+def _longer(run: rating.DayUsage, day: rating.DayUsage) -> rating.DayUsage:
+    """A run with the day that follows it."""
+    periods = dict(run.by_period)
+    for name, energy_wh in day.by_period:
+        periods[name] = periods.get(name, 0) + energy_wh
+    return rating.DayUsage(run.day, run.energy_wh + day.energy_wh, tuple(periods.items()), days=run.days + 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from edge.core.usage import DayQuality, DayUse
 from edge.facts import register_line
 from edge.gateway import Gateway
 from edge.store import customers, manual, usage
-from edge.store.customers import Account
+from edge.store.customers import Account, TariffSpan
 from edge.store.manual import Why
 from edge.store.usage import ClosedDay, DayEdit
 
@@ -31,12 +31,18 @@ WHY = {
 class DayFinder:
     """Finds the use of an account's days inside one transaction."""
 
-    def __init__(self, database: sqlite3.Connection, gateway: Gateway, account: Account) -> None:
+    def __init__(
+        self,
+        database: sqlite3.Connection,
+        gateway: Gateway,
+        account: Account,
+        tariffs: list[TariffSpan] | None = None,
+    ) -> None:
         self._database = database
         self._gateway = gateway
         self._account = account
         self._zone = gateway.settings.zone
-        self._tariffs = customers.tariff_spans(database, account)
+        self._tariffs = customers.tariff_spans(database, account) if tariffs is None else tariffs
         self.limits = gateway.limits[account.meter_id]
 
     def bill_of(self, day: date) -> tuple[Tariff, date]:
@@ -49,16 +55,25 @@ class DayFinder:
         start, end = vee.day_bounds(day, self._zone)
         return (self._account.enrolled_at if day == self._account.first_day else start), end
 
-    def known(self, day: date, previous_end_wh: int | None) -> DayUse | None:
+    def instants(self, day: date) -> tuple[datetime, ...]:
+        """The instants around which the registers must be known to say a day's use."""
+        return tuple(use_of.boundaries(*self.bounds(day), self._spans(day)))
+
+    def known(
+        self, day: date, previous_end_wh: int | None, registers: use_of.Line | None = None, *, edits: bool = True
+    ) -> DayUse | None:
         """The use of a day from registers, or as a person said it; None while its end is in the dark.
 
-        ``previous_end_wh``: the register at the end of the day before, where no read says it.
+        ``previous_end_wh``: the register at the end of the day before, where no read says it. ``registers``: the
+        register around the day's ``instants``, and ``edits`` whether a person said any day's use, where it was looked
+        up for many accounts at once.
         """
-        edit = usage.edits(self._database, self._account.account_id, day, day).get(day)
+        account_id = self._account.account_id
+        edit = usage.edits(self._database, account_id, day, day).get(day) if edits else None
         start, end = self.bounds(day)
         spans = self._spans(day)
-        instants = use_of.boundaries(start, end, spans)
-        registers = register_line(self._database, self._account.meter_id, instants, self.limits)
+        if registers is None:
+            registers = register_line(self._database, self._account.meter_id, self.instants(day), self.limits)
         found = use_of.measured(registers, day, start, end, spans)
         if edit is None or (found is not None and edit.standing == "estimate"):
             return found

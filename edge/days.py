@@ -8,20 +8,22 @@ stayed open are closed in order, their use laid evenly over the time, so that th
 """
 
 import sqlite3
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 import structlog
 
 from edge.core import ledger, vee
-from edge.core.usage import DayUse
+from edge.core.usage import DayQuality, DayUse, Line
 from edge.corrections import BillToDate, recompute
 from edge.day_use import WHY, DayFinder
-from edge.facts import Circumstances
+from edge.facts import Circumstances, register_lines
 from edge.gateway import Gateway
-from edge.notices import tell_balance
-from edge.store import books, customers, fleet, manual, records, usage
+from edge.notices import tell_balances
+from edge.store import bills, customers, fleet, manual, records, usage
+from edge.store.bills import SumsToDate
 from edge.store.customers import Account
 from edge.store.manual import ManualDay, Why
+from edge.store.posting import Posted, post_many
 from edge.store.usage import ClosedDay
 
 log = structlog.get_logger()
@@ -101,58 +103,164 @@ class DayCloser:
             await gateway.record(work)
 
     def _close_batch(self, database: sqlite3.Connection, account_ids: list[str], around: Circumstances) -> int:
-        still_open = 0
-        listed = manual.listed_accounts(database)
-        today = around.now.astimezone(around.zone).date()
-        for account_id in account_ids:
-            account = customers.account(database, account_id)
-            assert account is not None
-            end = today if account.last_day is None else min(today, account.last_day + timedelta(days=1))
-            closing = _Closing(database, self._gateway, account, around)
-            while closing.next_day < end:
-                if not closing.close():
-                    still_open += 1
-                    break
-                if account_id in listed:
-                    manual.unlist(database, account_id)
-                    listed.remove(account_id)
+        """Close the open days of some accounts, the oldest of each first; how many accounts keep one."""
+        closings = _open_closings(database, self._gateway, account_ids, around)
+        still_open = closed_days = 0
+        while closings:
+            closed = _close_next(database, self._gateway, closings, around)
+            still_open += len(closings) - len(closed)
+            closed_days += len(closed)
+            closings = [closing for closing in closed if closing.is_open]
+        if closed_days:
+            log.info("days closed", accounts=len(account_ids), days=closed_days, still_open=still_open)
         return still_open
 
 
-class _Closing:
-    """The open days of one account, closed in order inside one transaction."""
+def _open_closings(
+    database: sqlite3.Connection, gateway: Gateway, account_ids: list[str], around: Circumstances
+) -> "list[_Closing]":
+    accounts = customers.accounts_of(database, account_ids)
+    tariffs = customers.tariff_spans_of(database, accounts.values())
+    ends = usage.last_ends(database, account_ids)
+    edited = usage.with_edits(database, account_ids)
+    sums = bills.sums_to_date(database, account_ids)
+    closings = []
+    for account_id in account_ids:
+        finder = DayFinder(database, gateway, accounts[account_id], tariffs[account_id])
+        kept = sums.get(account_id)
+        closing = _Closing(database, gateway, accounts[account_id], around, finder, ends.get(account_id), kept)
+        closing.edited = account_id in edited
+        if closing.is_open:
+            closings.append(closing)
+    return closings
 
-    def __init__(self, database: sqlite3.Connection, gateway: Gateway, account: Account, around: Circumstances) -> None:
+
+def _close_next(
+    database: sqlite3.Connection, gateway: Gateway, closings: "list[_Closing]", around: Circumstances
+) -> "list[_Closing]":
+    """Close the next open day of each account where that can be done: posted, told and decided upon together."""
+    now = around.now
+    lines = _registers(database, closings)
+    ready = [
+        (closing, use) for closing in closings if (use := closing.use(lines[closing.account.account_id])) is not None
+    ]
+    charged = [(closing, use, *closing.charge(use)) for closing, use in ready]
+    posted = post_many(database, [(transaction, now) for *_, transaction in charged], posted_at=now, by="day close")
+    days = [
+        (closing.closed(use, charges, entered), closing.finder.bounds(use.day)[1])
+        for (closing, use, charges, _), entered in zip(charged, posted, strict=True)
+    ]
+    usage.add_days(database, days)
+    bills.keep_sums(database, {closing.account.account_id: closing.kept() for closing, _ in ready})
+    for closed, _ in days:
+        if closed.estimated:
+            _tell_estimated(database, closed, now)
+    listed = manual.listed_accounts(database)
+    for closing, _ in ready:
+        if closing.account.account_id in listed:
+            manual.unlist(database, closing.account.account_id)
+    told = [(closing.account, entered) for (closing, _), entered in zip(ready, posted, strict=True)]
+    tell_balances(database, gateway, told, around)
+    gateway.rule_many(database, [closing.account.account_id for closing, _ in ready], around)
+    return [closing for closing, _ in ready]
+
+
+def _registers(database: sqlite3.Connection, closings: "list[_Closing]") -> dict[str, Line]:
+    """By account the register around its next day; nearly all have the same midnights, and are looked up together."""
+    alike: dict[tuple[datetime, ...], list[_Closing]] = {}
+    for closing in closings:
+        alike.setdefault(closing.finder.instants(closing.next_day), []).append(closing)
+    found: dict[str, Line] = {}
+    for instants, group in alike.items():
+        limits = {closing.account.meter_id: closing.finder.limits for closing in group}
+        lines = register_lines(database, limits, instants)
+        found |= {closing.account.account_id: lines[closing.account.meter_id] for closing in group}
+    return found
+
+
+class _Closing:
+    """One account's open days, closed in order inside one transaction; it knows where the account's bill stands."""
+
+    edited = False  # whether a person said the use of any day of the account
+
+    def __init__(
+        self,
+        database: sqlite3.Connection,
+        gateway: Gateway,
+        account: Account,
+        around: Circumstances,
+        finder: DayFinder,
+        previous: tuple[date, int] | None,
+        kept: SumsToDate | None,
+    ) -> None:
         self._database = database
         self._gateway = gateway
-        self._account = account
+        self.account = account
         self._around = around
-        self._finder = DayFinder(database, gateway, account)
-        self._previous = usage.last_day(database, account.account_id)
+        self.finder = finder
+        self._previous = previous  # the last closed day, and the register at its end
+        self._kept = kept
         self._bill: BillToDate | None = None
+        today = around.now.astimezone(around.zone).date()
+        self._end = today if account.last_day is None else min(today, account.last_day + timedelta(days=1))
 
     @property
     def next_day(self) -> date:
         """The first civil day of the account that is not on the books."""
-        return self._account.first_day if self._previous is None else self._previous.day + timedelta(days=1)
+        return self.account.first_day if self._previous is None else self._previous[0] + timedelta(days=1)
 
-    def close(self) -> bool:
-        """Close the next day; whether that was possible."""
+    @property
+    def is_open(self) -> bool:
+        """Whether that day is over, and the account's to pay."""
+        return self.next_day < self._end
+
+    def use(self, registers: Line) -> DayUse | None:
+        """The use of the next day; None where it cannot be closed yet."""
         day = self.next_day
-        previous_end_wh = None if self._previous is None else self._previous.end_register_wh
-        use = self._finder.known(day, previous_end_wh)
-        if use is None:
-            use = self._estimate(day, previous_end_wh)
-            if use is None:
-                return False
-        self._post(use)
-        return True
+        previous_end_wh = None if self._previous is None else self._previous[1]
+        use = self.finder.known(day, previous_end_wh, registers, edits=self.edited)
+        return self._estimate(day, previous_end_wh) if use is None else use
+
+    def charge(self, use: DayUse) -> tuple[dict[str, int], ledger.Transaction]:
+        """What the next day costs by kind, and the transaction that charges it."""
+        charges = self._bill_to_date(use.day).charge(use)
+        estimated = use.quality is DayQuality.ESTIMATED
+        transaction = ledger.charge(
+            account_id=self.account.account_id, day=use.day, charges=charges, estimated=estimated, note=use.reason
+        )
+        return charges, transaction
+
+    def closed(self, use: DayUse, charges: dict[str, int], posted: Posted) -> ClosedDay:
+        """The next day as it goes on the books; the one after it is the next from here on."""
+        self._previous = use.day, use.end_register_wh
+        account, now = self.account, self._around.now
+        return ClosedDay(
+            account.account_id, 1, account.meter_id, use, charges, posted.balance_cents, posted.transaction_id, now
+        )
+
+    def kept(self) -> SumsToDate:
+        """The bill so far, to be kept."""
+        assert self._bill is not None
+        assert self._previous is not None
+        return self._bill.kept(self._previous[0])
+
+    def _bill_to_date(self, day: date) -> BillToDate:
+        """The bill that a day belongs to, with what is on the books of it (architecture section 0.2)."""
+        tariff, begins = self.finder.bill_of(day)
+        if self._bill is None or self._bill.begins != begins:
+            before = day - timedelta(days=1)
+            self._bill = BillToDate.resumed(tariff, begins, before, self._kept)
+            if self._bill is None:
+                self._bill = BillToDate(tariff, begins)
+                for earlier in usage.days(self._database, self.account.account_id, begins, before):
+                    self._bill.add(earlier.use, earlier.charges)
+        return self._bill
 
     def _estimate(self, day: date, previous_end_wh: int | None) -> DayUse | None:
-        _, end = self._finder.bounds(day)
+        _, end = self.finder.bounds(day)
         if self._around.now < end + timedelta(hours=self._gateway.settings.site.estimation.after_hours):
             return None
-        found = self._finder.estimate(day, previous_end_wh, {})
+        found = self.finder.estimate(day, previous_end_wh, {})
         if isinstance(found, DayUse):
             return found
         self._list(day, found)
@@ -160,57 +268,22 @@ class _Closing:
 
     def _list(self, day: date, why: Why) -> None:
         """Leave a day to a person; the head end is told once that no more estimates follow."""
-        account_id, now = self._account.account_id, self._around.now
-        listed = ManualDay(account_id, day, why, f"{WHY[why]}: {self._finder.efforts()}", now)
+        account_id, now = self.account.account_id, self._around.now
+        listed = ManualDay(account_id, day, why, f"{WHY[why]}: {self.finder.efforts()}", now)
         if manual.list_day(self._database, listed):
             kind = "estimation_ended" if why == "too_long" else "day_needs_a_person"
             data = {"account_id": account_id, "day": day.isoformat(), "why": why, "reason": listed.reason}
             records.add_event(self._database, kind, now, data)
 
-    def _post(self, use: DayUse) -> None:
-        database, account, now = self._database, self._account, self._around.now
-        charges = self._bill_to_date(use.day).charge(use)
-        estimated = use.quality.value == "estimated"
-        transaction = ledger.charge(
-            account_id=account.account_id, day=use.day, charges=charges, estimated=estimated, note=use.reason
-        )
-        posted = books.post(database, transaction, posted_at=now, received_at=now, by="day close")
-        closed = ClosedDay(
-            account.account_id,
-            1,
-            account.meter_id,
-            use,
-            charges,
-            posted.balance_cents,
-            posted.transaction_id,
-            now,
-        )
-        usage.add_day(database, closed, self._finder.bounds(use.day)[1])
-        self._previous = closed
-        if estimated:
-            self._tell_estimated(closed)
-        if account.active:
-            tell_balance(database, self._gateway, account, posted, self._around)
-        self._gateway.rule(database, account.account_id, self._around)
-        log.info("day closed", account=account.account_id, day=use.day.isoformat(), charge_cents=closed.charge_cents)
 
-    def _bill_to_date(self, day: date) -> BillToDate:
-        """The bill that a day belongs to, with what is on the books of it (architecture section 0.2)."""
-        tariff, begins = self._finder.bill_of(day)
-        if self._bill is None or self._bill.begins != begins:
-            self._bill = BillToDate(tariff, begins)
-            for earlier in usage.days(self._database, self._account.account_id, begins, day - timedelta(days=1)):
-                self._bill.add(earlier.use, earlier.charges)
-        return self._bill
-
-    def _tell_estimated(self, closed: ClosedDay) -> None:
-        use = closed.use
-        data = {
-            "account_id": closed.account_id,
-            "day": use.day.isoformat(),
-            "energy_wh": use.energy_wh,
-            "method": use.method,
-            "days_used": [used.isoformat() for used in use.days_used],
-            "reason": use.reason,
-        }
-        records.add_event(self._database, "day_estimated", self._around.now, data)
+def _tell_estimated(database: sqlite3.Connection, closed: ClosedDay, now: datetime) -> None:
+    use = closed.use
+    data = {
+        "account_id": closed.account_id,
+        "day": use.day.isoformat(),
+        "energy_wh": use.energy_wh,
+        "method": use.method,
+        "days_used": [used.isoformat() for used in use.days_used],
+        "reason": use.reason,
+    }
+    records.add_event(database, "day_estimated", now, data)

@@ -218,5 +218,17 @@ def register_line(
     database: sqlite3.Connection, meter_id: str, instants: Sequence[datetime], limits: vee.Limits
 ) -> Line:
     """A meter's unrolled register around some instants, from all the facts on record that bear on it there."""
-    exchanges, reported = usage.other_facts(database, meter_id)
-    return line([*usage.reads_around(database, meter_id, instants), *reported], exchanges, limits)
+    return register_lines(database, {meter_id: limits}, instants)[meter_id]
+
+
+def register_lines(
+    database: sqlite3.Connection, meters: Mapping[str, vee.Limits], instants: Sequence[datetime]
+) -> dict[str, Line]:
+    """The same for any number of meters."""
+    meter_ids = list(meters)
+    exchanges, reported = usage.other_facts(database, meter_ids)
+    reads = usage.reads_around(database, meter_ids, instants)
+    return {
+        meter_id: line([*reads.get(meter_id, ()), *reported.get(meter_id, ())], exchanges.get(meter_id, ()), limits)
+        for meter_id, limits in meters.items()
+    }

@@ -252,7 +252,7 @@ def _own_reads(
     database: sqlite3.Connection, meter_id: str, at: datetime
 ) -> tuple[vee.RegisterRead | None, vee.RegisterRead | None]:
     """The gateway's own last accepted read at or before an instant, and its first one at or after it."""
-    reads = sorted(usage.reads_around(database, meter_id, [at]), key=lambda read: read.at)
+    reads = sorted(usage.reads_around(database, [meter_id], [at]).get(meter_id, ()), key=lambda read: read.at)
     own = [vee.RegisterRead(read.at, read.register_wh) for read in reads]
     before = [read for read in own if read.at <= at]
     after = [read for read in own if read.at >= at]

@@ -6,6 +6,7 @@ the gateway's own (``mail``, ``displays``).
 """
 
 import sqlite3
+from collections.abc import Sequence
 from datetime import datetime
 
 from edge.core import notices as texts
@@ -17,8 +18,8 @@ from edge.core.vee import Limits
 from edge.facts import Circumstances
 from edge.gateway import Gateway
 from edge.rulings import Ruling
-from edge.standing import kwh_price, spending, standing_of, tariff_today
-from edge.store import books, customers, records
+from edge.standing import kwh_price, spending_of, standing_of, tariff_today
+from edge.store import books, customers, many, records
 from edge.store.books import Posted
 from edge.store.customers import Account
 
@@ -35,12 +36,33 @@ def tell_balance(
 
     Who has left the program is warned of nothing.
     """
-    if not account.active:
-        return
-    program = program_of(gateway, account)
-    marks = records.notice_marks(database, account.account_id)
-    after = spending(database, account, posted.balance_cents)
-    days, level_cents = program.notice_days_left, account.low_balance_cents
+    tell_balances(database, gateway, [(account, posted)], around)
+
+
+def tell_balances(
+    database: sqlite3.Connection, gateway: Gateway, posted: Sequence[tuple[Account, Posted]], around: Circumstances
+) -> None:
+    """The same for any number of accounts, each with one posting."""
+    account_ids = [account.account_id for account, _ in posted if account.active]
+    marks = many.notice_marks(database, account_ids)
+    costs = many.recent_costs(database, account_ids, texts.RECENT_DAYS)
+    for account, after in posted:
+        if account.active:
+            told = marks.get(account.account_id, frozenset())
+            spent = spending_of(account, after.balance_cents, costs)
+            _tell_fall(database, gateway, account, after, spent, told, around)
+
+
+def _tell_fall(
+    database: sqlite3.Connection,
+    gateway: Gateway,
+    account: Account,
+    posted: Posted,
+    after: texts.Standing,
+    marks: frozenset[str],
+    around: Circumstances,
+) -> None:
+    days, level_cents = program_of(gateway, account).notice_days_left, account.low_balance_cents
     due = texts.falls(posted.before_cents, after, level_cents, days, marks - _BANS)
     kept = marks & _BANS if posted.balance_cents <= 0 else frozenset()
     if due.told | kept != marks:

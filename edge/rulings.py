@@ -95,7 +95,8 @@ def rule_on_many(
             if unchanged and account.meter_id not in wanted:
                 continue
         judged = account, facts, decision or decide(facts, program, holiday), program, holiday
-        rulings.append(_act(database, judged, stands, rulebook.digest, around))
+        waits = account.meter_id in wanted
+        rulings.append(_act(database, judged, stands, rulebook.digest, around, wanted=waits))
     return rulings
 
 
@@ -113,11 +114,14 @@ def _act(
     digest: str,
     around: Circumstances,
     asked: Asked | None = None,
+    *,
+    wanted: bool = True,
 ) -> Ruling:
-    """Record a decision if it changed; want or cancel the account's switch order."""
+    """Record a decision if it changed; want or cancel the account's switch order; ``wanted``: there may be one."""
     account, facts, decision, program, holiday = judged
     decision_id = _record(database, account, decision, in_force, digest, around)
-    _cancel_what_is_no_longer_wanted(database, account, decision, around.now)
+    if wanted:
+        _cancel_what_is_no_longer_wanted(database, account, decision, around.now)
     order_id = None
     if _needs_order(database, account, facts, decision, around.now, again=asked is not None):
         not_after = None

@@ -1,7 +1,7 @@
 """Where an account stands, for people: use and cost since the last closed day, what recent days cost, a kWh's price."""
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 
@@ -9,7 +9,7 @@ from edge.core import vee
 from edge.core.notices import RECENT_DAYS, Standing
 from edge.core.rating import DayUsage, Tariff, bill, price_of_next_kwh
 from edge.facts import Circumstances, month_so_far, register_line
-from edge.store import customers, fleet, usage
+from edge.store import customers, fleet, many, usage
 from edge.store.customers import Account
 
 DEMAND_AGE = timedelta(minutes=15)  # an older power reading is no demand of now
@@ -27,13 +27,16 @@ def tariff_today(
 
 def spending(database: sqlite3.Connection, account: Account, credit_cents: int) -> Standing:
     """A credit beside what the recent days cost; the day of enrolment, a part of a day, only where it is the one."""
-    closed = usage.last_day(database, account.account_id)
-    if closed is None:
+    return spending_of(account, credit_cents, many.recent_costs(database, [account.account_id], RECENT_DAYS))
+
+
+def spending_of(account: Account, credit_cents: int, recent: Mapping[str, Sequence[tuple[date, int]]]) -> Standing:
+    """The same from what is on record of the account's recent days (``many.recent_costs``)."""
+    days = recent.get(account.account_id)
+    if not days:
         return Standing(credit_cents, None)
-    first = closed.day - timedelta(days=RECENT_DAYS - 1)
-    recent = usage.days(database, account.account_id, first, closed.day)
-    whole = [day for day in recent if day.day != account.first_day] or recent
-    return Standing(credit_cents, None, sum(day.charge_cents for day in whole), len(whole))
+    whole = [cents for day, cents in days if day != account.first_day] or [cents for _, cents in days]
+    return Standing(credit_cents, None, sum(whole), len(whole))
 
 
 def standing_of(

@@ -38,6 +38,7 @@ __all__ = [
     "charges_for_last_day",
     "estimate_use_cents",
     "price_of_next_kwh",
+    "same_prices",
 ]
 
 _MICRO_PER_CENT = 10_000
@@ -101,6 +102,14 @@ def charges_for_last_day(tariff: Tariff, usage: Sequence[DayUsage], charged: Map
         if kind not in due:
             charges[kind] = -cents
     return {kind: cents for kind, cents in charges.items() if cents}
+
+
+def same_prices(tariff: Tariff, first: date, last: date) -> bool:
+    """Whether a run of days of one civil month may be added up to one ``DayUsage``: no price changes inside it."""
+    if (first.year, first.month) != (last.year, last.month):
+        return False
+    _, pieces = month_pieces(tariff, first.year, first.month)
+    return any(piece.first <= first and last <= piece.last for piece in pieces)
 
 
 def estimate_use_cents(tariff: Tariff, day: date, energy_wh: int, days: int) -> int:

@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
@@ -142,18 +142,24 @@ class TariffSpan:
 
 def tariff_spans(database: sqlite3.Connection, account: Account) -> list[TariffSpan]:
     """The tariffs of an account, oldest first, the planned ones too; the first is the one it was enrolled with."""
-    spans = [TariffSpan(account.tariff, account.first_day)]
+    return tariff_spans_of(database, [account])[account.account_id]
+
+
+def tariff_spans_of(database: sqlite3.Connection, accounts: Iterable[Account]) -> dict[str, list[TariffSpan]]:
+    """The same for any number of accounts."""
+    found = {account.account_id: [TariffSpan(account.tariff, account.first_day)] for account in accounts}
     rows = database.execute(
-        "SELECT tariff, first_day FROM tariff_change WHERE account_id = ? ORDER BY first_day, change_id",
-        (account.account_id,),
+        "SELECT account_id, tariff, first_day FROM tariff_change WHERE account_id IN (SELECT value FROM json_each(?))"
+        " ORDER BY first_day, change_id",
+        (json.dumps(list(found)),),
     )
-    for tariff, first in rows:
-        first_day = date.fromisoformat(first)
+    for account_id, tariff, first in rows:
+        spans, first_day = found[account_id], date.fromisoformat(first)
         if spans[-1].first_day == first_day:
             spans.pop()
         if not spans or spans[-1].tariff != tariff:
             spans.append(TariffSpan(tariff, first_day))
-    return spans
+    return found
 
 
 def tariff_span(database: sqlite3.Connection, account: Account, day: date) -> TariffSpan:

@@ -46,6 +46,32 @@ def last_closed_days(database: sqlite3.Connection, account_ids: Iterable[str]) -
     return {account_id: date.fromisoformat(day) for account_id, day in rows if day is not None}
 
 
+def recent_costs(
+    database: sqlite3.Connection, account_ids: Iterable[str], days: int
+) -> dict[str, list[tuple[date, int]]]:
+    """What each account's newest closed days cost, those of so many civil days: (day, cents)."""
+    found: dict[str, list[tuple[date, int]]] = {}
+    for account_id, day, cents, _ in database.execute(
+        "SELECT account_id, day, charge_cents, max(revision) FROM (SELECT value AS id,"
+        " date((SELECT max(day) FROM day WHERE account_id = value), ?2) AS first FROM json_each(?1))"
+        " JOIN day ON account_id = id AND day >= first GROUP BY account_id, day",
+        (*_list(account_ids), f"-{days - 1} days"),
+    ):
+        found.setdefault(account_id, []).append((date.fromisoformat(day), cents))
+    return found
+
+
+def notice_marks(database: sqlite3.Connection, account_ids: Iterable[str]) -> dict[str, frozenset[str]]:
+    """What notices remember of accounts from one posting to the next."""
+    found: dict[str, set[str]] = {}
+    for account_id, mark in database.execute(
+        "SELECT account_id, mark FROM notice_mark WHERE account_id IN (SELECT value FROM json_each(?))",
+        _list(account_ids),
+    ):
+        found.setdefault(account_id, set()).add(mark)
+    return {account_id: frozenset(marks) for account_id, marks in found.items()}
+
+
 def resting_on_estimates(database: sqlite3.Connection, account_ids: Iterable[str]) -> frozenset[str]:
     """Those with a day for which an estimate stands in."""
     rows = database.execute(

@@ -234,6 +234,16 @@ CREATE TABLE estimated_day (
     PRIMARY KEY (account_id, day)
 ) STRICT, WITHOUT ROWID;
 
+-- What follows from the days of an account's bill so far, kept so that a close need not add them up again: use in runs
+-- of days (JSON: first day, Wh, by period, how many), charges by kind. A corrected day throws it away.
+CREATE TABLE bill_to_date (
+    account_id TEXT PRIMARY KEY REFERENCES account,
+    begins     TEXT NOT NULL,
+    last_day   TEXT NOT NULL,
+    usage      TEXT NOT NULL,
+    charged    TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
 -- The manual queue: accounts with an open day that no rule may estimate.
 CREATE TABLE manual_day (
     account_id TEXT PRIMARY KEY REFERENCES account,

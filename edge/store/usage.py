@@ -110,36 +110,46 @@ def _periods(text: str) -> tuple[tuple[str, int], ...]:
 
 def add_day(database: sqlite3.Connection, closed: ClosedDay, ends_at: datetime) -> None:
     """Record a revision of a day that ends at ``ends_at``. Raises sqlite3.IntegrityError when it is there already."""
-    use = closed.use
-    day = use.day.isoformat()
-    database.execute(
+    add_days(database, [(closed, ends_at)])
+
+
+def add_days(database: sqlite3.Connection, ended: Sequence[tuple[ClosedDay, datetime]]) -> None:
+    """Record revisions of days, each with the instant at which the day ends. Raises sqlite3.IntegrityError."""
+    database.executemany(
         "INSERT INTO day VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            closed.account_id,
-            day,
-            closed.revision,
-            closed.meter_id,
-            use.start_register_wh,
-            use.end_register_wh,
-            use.energy_wh,
-            use.quality.value,
-            use.method,
-            json.dumps([used.isoformat() for used in use.days_used]) if use.days_used else "",
-            use.reason,
-            json.dumps(use.by_period),
-            json.dumps(dict(closed.charges)),
-            closed.charge_cents,
-            closed.balance_cents,
-            closed.transaction_id,
-            instant_text(closed.closed_at),
-        ),
+        [_row(closed) for closed, _ in ended],
     )
-    if closed.estimated:
-        database.execute(
-            "INSERT OR IGNORE INTO estimated_day VALUES (?, ?, ?)", (closed.account_id, day, instant_text(ends_at))
-        )
-    elif closed.revision > 1:
-        database.execute("DELETE FROM estimated_day WHERE account_id = ? AND day = ?", (closed.account_id, day))
+    for closed, ends_at in ended:
+        key = closed.account_id, closed.day.isoformat()
+        if closed.estimated:
+            database.execute("INSERT OR IGNORE INTO estimated_day VALUES (?, ?, ?)", (*key, instant_text(ends_at)))
+        elif closed.revision > 1:
+            database.execute("DELETE FROM estimated_day WHERE account_id = ? AND day = ?", key)
+        if closed.revision > 1:
+            database.execute("DELETE FROM bill_to_date WHERE account_id = ?", key[:1])
+
+
+def _row(closed: ClosedDay) -> tuple[str | int, ...]:
+    use = closed.use
+    return (
+        closed.account_id,
+        use.day.isoformat(),
+        closed.revision,
+        closed.meter_id,
+        use.start_register_wh,
+        use.end_register_wh,
+        use.energy_wh,
+        use.quality.value,
+        use.method,
+        json.dumps([used.isoformat() for used in use.days_used]) if use.days_used else "",
+        use.reason,
+        json.dumps(use.by_period) if use.by_period else "[]",
+        json.dumps(dict(closed.charges)),
+        closed.charge_cents,
+        closed.balance_cents,
+        closed.transaction_id,
+        instant_text(closed.closed_at),
+    )
 
 
 def last_day(database: sqlite3.Connection, account_id: str) -> ClosedDay | None:
@@ -148,6 +158,16 @@ def last_day(database: sqlite3.Connection, account_id: str) -> ClosedDay | None:
         f"{_DAY}, revision FROM day WHERE account_id = ? ORDER BY day DESC, revision DESC LIMIT 1", (account_id,)
     ).fetchone()
     return _day(row) if row else None
+
+
+def last_ends(database: sqlite3.Connection, account_ids: Sequence[str]) -> dict[str, tuple[date, int]]:
+    """The newest closed day of each account, and the register at its end; accounts without one are left out."""
+    rows = database.execute(
+        "SELECT account_id, day, end_register_wh, max(revision) FROM json_each(?) JOIN day ON account_id = value"
+        " AND day = (SELECT max(day) FROM day WHERE account_id = value) GROUP BY account_id",
+        (json.dumps(account_ids),),
+    )
+    return {account_id: (date.fromisoformat(day), end_wh) for account_id, day, end_wh, _ in rows}
 
 
 def days(database: sqlite3.Connection, account_id: str, first: date, last: date) -> list[ClosedDay]:
@@ -183,31 +203,43 @@ def known_after_all(database: sqlite3.Connection) -> list[str]:
     return [account_id for (account_id,) in rows]
 
 
-def reads_around(database: sqlite3.Connection, meter_id: str, instants: Sequence[datetime]) -> list[Read]:
-    """The last accepted read at or before each instant and the first one at or after it."""
-    texts = [instant_text(instant) for instant in instants]
-    rows = database.execute(
-        f"WITH boundary(at) AS (VALUES {', '.join(['(?)'] * len(texts))})"
-        " SELECT r.at, r.energy_wh FROM boundary b JOIN reading r ON r.meter_id = ?1000 AND r.at = (SELECT max(at)"
-        " FROM reading WHERE meter_id = ?1000 AND at <= b.at AND accepted = 1)"
-        " UNION SELECT r.at, r.energy_wh FROM boundary b JOIN reading r ON r.meter_id = ?1000 AND r.at ="
-        " (SELECT min(at) FROM reading WHERE meter_id = ?1000 AND at >= b.at AND accepted = 1)".replace(
-            "?1000", f"?{len(texts) + 1}"
-        ),
-        (*texts, meter_id),
-    )
-    return [Read(instant_of(at), energy_wh) for at, energy_wh in rows]
+def reads_around(
+    database: sqlite3.Connection, meter_ids: Sequence[str], instants: Sequence[datetime]
+) -> dict[str, list[Read]]:
+    """Of each meter the last accepted read at or before each instant and the first one at or after it."""
+    found: dict[str, list[Read]] = {}
+    for meter_id, at, energy_wh in database.execute(
+        "WITH boundary(at) AS MATERIALIZED (SELECT value FROM json_each(?2)),"
+        " meter(id) AS MATERIALIZED (SELECT value FROM json_each(?1))"
+        " SELECT r.meter_id, r.at, r.energy_wh FROM meter CROSS JOIN boundary b JOIN reading r ON r.meter_id = id"
+        " AND r.at = (SELECT max(at) FROM reading WHERE meter_id = id AND at <= b.at AND accepted = 1)"
+        " UNION ALL SELECT r.meter_id, r.at, r.energy_wh FROM meter CROSS JOIN boundary b JOIN reading r"
+        " ON r.meter_id = id AND r.at ="
+        " (SELECT min(at) FROM reading WHERE meter_id = id AND at >= b.at AND accepted = 1)",
+        (json.dumps(meter_ids), json.dumps([instant_text(instant) for instant in instants])),
+    ):
+        found.setdefault(meter_id, []).append(Read(instant_of(at), energy_wh))
+    return found
 
 
-def other_facts(database: sqlite3.Connection, meter_id: str) -> tuple[list[Exchange], list[Read]]:
-    """A meter's exchanges and what customers read off it."""
-    rows = database.execute(
-        "SELECT at, final_register_wh, initial_register_wh FROM meter_exchange WHERE meter_id = ?1"
-        " UNION ALL SELECT at, energy_wh, NULL FROM customer_read WHERE meter_id = ?1",
-        (meter_id,),
-    ).fetchall()
-    exchanges = [Exchange(instant_of(at), final, initial) for at, final, initial in rows if initial is not None]
-    return exchanges, [Read(instant_of(at), wh, customer=True) for at, wh, initial in rows if initial is None]
+def other_facts(
+    database: sqlite3.Connection, meter_ids: Sequence[str]
+) -> tuple[dict[str, list[Exchange]], dict[str, list[Read]]]:
+    """Meters' exchanges and what customers read off them; meters without any are left out."""
+    exchanged: dict[str, list[Exchange]] = {}
+    reported: dict[str, list[Read]] = {}
+    for meter_id, at, final, initial in database.execute(
+        "SELECT meter_id, at, final_register_wh, initial_register_wh FROM meter_exchange"
+        " WHERE meter_id IN (SELECT value FROM json_each(?1))"
+        " UNION ALL SELECT meter_id, at, energy_wh, NULL FROM customer_read"
+        " WHERE meter_id IN (SELECT value FROM json_each(?1))",
+        (json.dumps(meter_ids),),
+    ):
+        if initial is None:
+            reported.setdefault(meter_id, []).append(Read(instant_of(at), final, customer=True))
+        else:
+            exchanged.setdefault(meter_id, []).append(Exchange(instant_of(at), final, initial))
+    return exchanged, reported
 
 
 def last_register(database: sqlite3.Connection, meter_id: str) -> RegisterRead | None:
@@ -339,6 +371,15 @@ def edits(database: sqlite3.Connection, account_id: str, first: date, last: date
             )
             found[edit.day] = edit
     return found
+
+
+def with_edits(database: sqlite3.Connection, account_ids: Sequence[str]) -> frozenset[str]:
+    """Those with a day of which a person said the use."""
+    rows = database.execute(
+        "SELECT DISTINCT account_id FROM day_edit WHERE account_id IN (SELECT value FROM json_each(?))",
+        (json.dumps(account_ids),),
+    )
+    return frozenset(account_id for (account_id,) in rows)
 
 
 def accounts_of_meter(database: sqlite3.Connection, meter_id: str, since: date) -> list[str]:
