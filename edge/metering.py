@@ -231,7 +231,8 @@ def _check_reported(database: sqlite3.Connection, gateway: Gateway, account: Acc
         raise RequestRefused(f"the read is of {read.at.isoformat()}, before account {account.account_id} was enrolled")
     _check_kept(database, gateway, account.meter_id, read.at, "the read")
     exchanges = [one.at for one in usage.exchanges(database, account.meter_id)]
-    if read.at in exchanges or read.at in {known.at for known in usage.other_facts(database, account.meter_id)[1]}:
+    _, reported = usage.other_facts(database, [account.meter_id])
+    if read.at in exchanges or read.at in {known.at for known in reported.get(account.meter_id, ())}:
         raise RequestRefused(f"a register of meter {account.meter_id} is known for {read.at.isoformat()} already")
     new = vee.RegisterRead(read.at, read.register_wh)
     for own in _own_reads(database, account.meter_id, read.at):

@@ -16,6 +16,8 @@ from edge.core.arrears import split_payment
 from edge.core.rating import DayUsage
 from edge.core.reconnects import pays_enough
 from edge.core.tariffs import Tariff
+from edge.core.usage import DayQuality, DayUse
+from edge.corrections import BillToDate
 from edge.programs import find_program
 from edge.tariffs import parse_tariff
 from tests.reference.billing import Biller, Use
@@ -65,6 +67,23 @@ def test_prepaid_days_and_the_postpaid_bill_are_the_second_billers(about: date) 
         assert dict(rating.bill(tariff, usage).lines) == biller.lines(use) == charged, where
         assert days == biller.charges(use), where
         assert sum(days) == rating.bill(tariff, usage).total_cents == biller.total(use), where
+
+
+@pytest.mark.parametrize("about", ABOUT, ids=str)
+def test_a_bill_kept_in_runs_of_days_and_taken_up_again_charges_the_same(about: date) -> None:
+    for number in range(MONTHS):
+        chance = Random(f"{about}/{number}")
+        text = random_tariff(chance, about)
+        tariff = parse_tariff(tomllib.loads(text), "random.toml")
+        usage = engine_usage(tariff, random_use(chance, Biller(text, CHICAGO), about))
+        days, _ = prepaid(tariff, usage)
+        kept = BillToDate(tariff, usage[0].day)
+        for used, cents in zip(usage, days, strict=True):
+            if chance.random() < 0.5:
+                day_before = used.day - timedelta(days=1)
+                kept = BillToDate.resumed(tariff, usage[0].day, day_before, kept.kept(day_before)) or kept
+            use = DayUse(used.day, 0, 0, used.energy_wh, DayQuality.ACTUAL, used.by_period)
+            assert sum(kept.charge(use).values()) == cents, f"{about}/{number} {used.day}\n{text}"
 
 
 @pytest.mark.parametrize("seed", range(4))

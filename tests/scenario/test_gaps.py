@@ -103,3 +103,16 @@ async def test_after_three_billing_periods_estimates_end_and_the_head_end_is_tol
     assert sum(one.energy_wh for one in closed) == 12_000 + 4 * 24_000 + 108 * 20_000
     assert sum(one.charge_cents for one in closed) == await home.bill_of(closed)
     assert max(one.energy_wh for one in closed[5:]) <= 20_001
+
+
+async def test_days_after_a_true_up_are_charged_on_the_corrected_month(tmp_path: Path) -> None:
+    """What was kept of the bill rests on the estimates, so a correction throws it away."""
+    home = await a_home_that_was_read(tmp_path, 5, "seasonal-tiers")
+    for number in range(6, 8):
+        assert await home.close(clock_time(day(number), 7)) == 0
+    register_wh = 100_000 + 5 * 24_000 + 4 * 12_000
+    await home.read((midnight(day(9)), register_wh), (midnight(day(10)), register_wh + 12_000))
+    assert await home.close(clock_time(day(10), 1)) == 0
+    closed = await home.closed()
+    assert [one.energy_wh for one in closed[5:]] == [12_000] * 5
+    assert sum(one.charge_cents for one in closed) == await home.bill_of(closed)
