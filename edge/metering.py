@@ -68,7 +68,7 @@ async def exchange_meter(gateway: Gateway, wanted: ExchangeRequest, by: str) -> 
         around = gateway.circumstances()
         at = _not_from_the_future(wanted.at or around.now, around.now, "the exchange")
         exchange = _checked_exchange(database, gateway, wanted, at, around.now, by)
-        since = _last_fact_at(database, wanted.meter_id, at)
+        first = _first_day_touched(database, wanted.meter_id, at, around)
         usage.add_exchange(database, exchange)
         _validate_again(database, gateway, wanted.meter_id, at)
         _forget_switch(database, wanted.meter_id, around.now)
@@ -83,7 +83,6 @@ async def exchange_meter(gateway: Gateway, wanted: ExchangeRequest, by: str) -> 
             "by": by,
         }
         records.add_event(database, "meter_exchanged", around.now, told)
-        first = since.astimezone(around.zone).date() - timedelta(days=1)  # a read at midnight ends the day before
         corrections = []
         for account_id in usage.accounts_of_meter(database, wanted.meter_id, first):
             corrections += _recompute(database, gateway, account_id, first, around, "a meter exchange")
@@ -147,11 +146,15 @@ def _checked_exchange(
     )
 
 
-def _last_fact_at(database: sqlite3.Connection, meter_id: str, at: datetime) -> datetime:
-    """Up to when use before a new fact is known whatever it says: the last fact before it, else itself."""
-    before, _ = _own_reads(database, meter_id, at)
-    earlier = [one.at for one in usage.exchanges(database, meter_id) if one.at < at]
-    return max(earlier + ([before.at] if before is not None else []), default=at)
+def _first_day_touched(database: sqlite3.Connection, meter_id: str, at: datetime, around: Circumstances) -> date:
+    """The first day whose use a new fact may change: that of the fact before it, the very first where there is none."""
+    own, _ = _own_reads(database, meter_id, at)
+    before = [one.at for one in usage.exchanges(database, meter_id) if one.at < at]
+    if own is not None:
+        before.append(own.at)
+    if not before:
+        return date.min
+    return max(before).astimezone(around.zone).date() - timedelta(days=1)  # a read at midnight ends the day before
 
 
 def _check_kept(database: sqlite3.Connection, gateway: Gateway, meter_id: str, at: datetime, what: str) -> None:
@@ -203,6 +206,7 @@ async def report_read(
         account = _account(database, account_id)
         read = Read(_not_from_the_future(at or around.now, around.now, "the read"), register_wh, customer=True)
         _check_reported(database, gateway, account, read)
+        first = _first_day_touched(database, account.meter_id, read.at, around)
         usage.add_customer_read(database, account_id, account.meter_id, read, around.now, by)
         told = {
             "account_id": account_id,
@@ -212,8 +216,6 @@ async def report_read(
             "by": by,
         }
         records.add_event(database, "customer_read", around.now, told)
-        since = _last_fact_at(database, account.meter_id, read.at)
-        first = since.astimezone(around.zone).date() - timedelta(days=1)  # a read at midnight ends the day before
         cause = "a read that the customer reported"
         corrections = []
         for each in usage.accounts_of_meter(database, account.meter_id, first):

@@ -103,8 +103,10 @@ class Line:
         """What the meter showed at an instant that is covered; at an exchange the new meter's register if ``after``."""
         index = bisect_left(self._instants, instant)
         point = self._points[index]
-        if point.at == instant or index == 0:
+        if point.at == instant:
             return point.after_wh if after else point.before_wh
+        if index == 0:
+            return point.before_wh
         previous = self._points[index - 1]
         register_wh = previous.after_wh + self._count(instant) - previous.count_wh
         return register_wh if self._modulo_wh is None else register_wh % self._modulo_wh

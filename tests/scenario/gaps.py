@@ -73,6 +73,17 @@ class Home:
         stored = [fleet.StoredRead("M-1", at, wh, None, "connected", True, ()) for at, wh in reads]
         await self.store.write(lambda database: fleet.save_reads(database, stored))
 
+    async def polled(self, at: datetime, wh: int) -> None:
+        """The meter answers a poll, and validation judges what it says."""
+
+        def work(database: sqlite3.Connection) -> None:
+            last = usage.last_register(database, "M-1")
+            found = vee.validate(last, vee.RegisterRead(at, wh), self.gateway.limits["M-1"])
+            flags = tuple(flag.value for flag in found.flags)
+            fleet.save_reads(database, [fleet.StoredRead("M-1", at, wh, None, "connected", found.accepted, flags)])
+
+        await self.store.write(work)
+
     async def read_refused(self, *reads: tuple[datetime, int], flags: tuple[str, ...]) -> None:
         """The meter answers what validation refuses."""
         stored = [fleet.StoredRead("M-1", at, wh, None, "connected", False, flags) for at, wh in reads]
