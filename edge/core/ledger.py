@@ -309,8 +309,13 @@ def _sum_on(transaction: Transaction, ledger_account: str) -> int:
     return sum([posting.amount_cents for posting in transaction.postings if posting.ledger_account == ledger_account])
 
 
+def seal(table: str, fields: Sequence[str | int | None]) -> str:
+    """The hash of a row beside the ledger (a payment, a closed day): it tells whether any of its fields was changed."""
+    return entry_hash(table, fields)
+
+
 def entry_hash(previous_hash: str, fields: Sequence[str | int | None]) -> str:
-    """The hash (SHA-256, hex) of an entry's fields and of the entry before it.
+    """The hash (SHA-256, hex) of a link of the chain, an entry or a transaction's head, and of the link before it.
 
     The text that is hashed is a JSON array of the previous hash and the fields, without spaces, in ASCII: it tells
     where a field ends, ``1`` from ``"1"``, and nothing from an empty text, so that no two entries have the same.

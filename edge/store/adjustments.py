@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from edge.core.ledger import Settlement, prepaid
-from edge.store.base import instant_of, instant_text
+from edge.store.base import insert_sealed, instant_of, instant_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +30,16 @@ def item(database: sqlite3.Connection, item_id: str) -> Item | None:
     row = database.execute("SELECT * FROM miscellaneous WHERE item_id = ?", (item_id,)).fetchone()
     if row is None:
         return None
-    key, account_id, nature, name, amount, reverses, reason, recorded_at, by, transaction_id = row
+    key, account_id, nature, name, amount, reverses, reason, recorded_at, by, transaction_id, _ = row
     recorded = instant_of(recorded_at)
     return Item(key, account_id, nature, name, amount, reverses, reason, recorded, by, transaction_id)
 
 
 def add_item(database: sqlite3.Connection, added: Item) -> None:
     """Record a charge or a credit. Raises sqlite3.IntegrityError when its id was used, or too much is taken back."""
-    database.execute(
-        "INSERT INTO miscellaneous VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    insert_sealed(
+        database,
+        "miscellaneous",
         (
             added.item_id,
             added.account_id,
@@ -85,8 +86,9 @@ def add_agreement(
     database: sqlite3.Connection, agreed: Agreement, recorded_at: datetime, by: str, transaction_id: int
 ) -> None:
     """Record an agreement. Raises sqlite3.IntegrityError when its id was used before."""
-    database.execute(
-        "INSERT INTO instalment_agreement VALUES (?, ?, ?, ?, ?, ?, ?)",
+    insert_sealed(
+        database,
+        "instalment_agreement",
         (
             agreed.agreement_id,
             agreed.account_id,
@@ -141,8 +143,9 @@ def add_refund(
 ) -> None:
     """Record a refund. Raises sqlite3.IntegrityError when its id was used before."""
     settled = refunded.settlement
-    database.execute(
-        "INSERT INTO refund VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    insert_sealed(
+        database,
+        "refund",
         (
             refunded.refund_id,
             refunded.account_id,

@@ -1,8 +1,11 @@
 """What reading and writing the database share: how instants are kept, the schema's version, a reader's connection."""
 
 import sqlite3
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+
+from edge.core.ledger import seal
 
 SCHEMA_VERSION = 1
 
@@ -19,6 +22,13 @@ def instant_text(instant: datetime) -> str:
 def instant_of(text: str) -> datetime:
     """The instant of a stored text."""
     return datetime.fromisoformat(text)
+
+
+def insert_sealed(database: sqlite3.Connection, table: str, *rows: Sequence[str | int | None]) -> None:
+    """Insert rows of money, each with the seal over its fields. Raises sqlite3.IntegrityError as the schema says."""
+    if rows:
+        marks = ", ".join(["?"] * (len(rows[0]) + 1))
+        database.executemany(f"INSERT INTO {table} VALUES ({marks})", [(*row, seal(table, row)) for row in rows])
 
 
 def open_for_reading(path: Path) -> sqlite3.Connection:

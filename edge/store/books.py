@@ -1,14 +1,13 @@
-"""The ledger in SQLite: posting, balances, payments, and the audit that recomputes them all."""
+"""The ledger in SQLite: posting, balances, payments; the audit that recomputes them all is in ``audit``."""
 
 import sqlite3
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from edge.core.ledger import GENESIS_HASH, arrears, deposits, entry_hash, prepaid
+from edge.core.ledger import arrears, deposits, prepaid
 from edge.core.payments import Source
-from edge.store import adjustments
-from edge.store.base import instant_of, instant_text
+from edge.store.audit import audit as audit
+from edge.store.base import insert_sealed, instant_of, instant_text
 from edge.store.posting import Posted as Posted
 from edge.store.posting import post as post
 
@@ -81,8 +80,9 @@ def payment(database: sqlite3.Connection, payment_id: str) -> StoredPayment | No
 
 def add_payment(database: sqlite3.Connection, paid: StoredPayment) -> None:
     """Record a payment beside its transaction. Raises sqlite3.IntegrityError when its id was used before."""
-    database.execute(
-        "INSERT INTO payment VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    insert_sealed(
+        database,
+        "payment",
         (
             paid.payment_id,
             paid.account_id,
@@ -163,86 +163,6 @@ def last_prepaid_entry(database: sqlite3.Connection, account_id: str) -> int:
         "SELECT max(entry_id) FROM ledger_entry WHERE ledger_account = ?", (prepaid(account_id),)
     ).fetchone()
     return int(row[0] or 0)
-
-
-_CHAIN = (
-    "SELECT e.entry_id, e.transaction_id, e.ledger_account, e.amount_cents, e.balance_after, t.kind, t.account_id,"
-    " t.day, t.ref, t.posted_at, t.received_at, t.posted_by, t.note, t.estimated, t.reverses, e.entry_hash"
-    " FROM ledger_entry e LEFT JOIN ledger_transaction t USING (transaction_id) ORDER BY e.entry_id"
-)
-
-
-def audit(database: sqlite3.Connection) -> Iterator[str]:
-    """Recompute sums, balances and the hash chain; one sentence a problem, the first bad entry named."""
-    running: dict[str, int] = {}
-    sums: dict[int, int] = {}
-    previous_hash = GENESIS_HASH
-    expected_id = 1
-    for row in database.execute(_CHAIN):
-        *fields, stored_hash = row
-        entry_id, transaction_id, ledger_account, amount, after = fields[:5]
-        if entry_id != expected_id:
-            yield f"ledger entry {expected_id} is missing"
-        expected_id = entry_id + 1
-        running[ledger_account] = running.get(ledger_account, 0) + amount
-        sums[transaction_id] = sums.get(transaction_id, 0) + amount
-        if running[ledger_account] != after:
-            yield f"ledger entry {entry_id}: balance {after} on {ledger_account} should be {running[ledger_account]}"
-        computed = entry_hash(previous_hash, tuple(fields))
-        if computed != stored_hash:
-            yield f"ledger entry {entry_id}: its hash does not fit what it says"
-        previous_hash = stored_hash
-    for transaction_id, total in sums.items():
-        if total != 0:
-            yield f"ledger transaction {transaction_id}: its entries sum to {total} cents, not to zero"
-    stored = dict(database.execute("SELECT ledger_account, cents FROM balance"))
-    for ledger_account in sorted(running.keys() | stored.keys()):
-        if running.get(ledger_account, 0) != stored.get(ledger_account, 0):
-            yield (
-                f"balance of {ledger_account}: {stored.get(ledger_account, 0)} cents are kept,"
-                f" its entries sum to {running.get(ledger_account, 0)}"
-            )
-    yield from _audit_payments(database)
-    yield from adjustments.audit(database)
-    yield from _audit_days(database)
-    yield from _audit_orders(database)
-
-
-def _audit_payments(database: sqlite3.Connection) -> Iterator[str]:
-    rows = database.execute(
-        "SELECT payment_id FROM payment p LEFT JOIN ledger_transaction t ON t.ref = 'payment:' || p.payment_id"
-        " AND t.transaction_id = p.transaction_id WHERE t.transaction_id IS NULL"
-    )
-    for (payment_id,) in rows:
-        yield f"payment {payment_id} has no ledger transaction"
-    rows = database.execute(
-        "SELECT t.ref FROM ledger_transaction t LEFT JOIN payment p USING (transaction_id)"
-        " WHERE t.kind = 'payment' AND p.payment_id IS NULL"
-    )
-    for (ref,) in rows:
-        yield f"ledger transaction {ref} has no payment"
-
-
-def _audit_days(database: sqlite3.Connection) -> Iterator[str]:
-    """A day's charge and its corrections must sum to what the day costs at its last revision."""
-    rows = database.execute(
-        "SELECT account_id, day, charge_cents, max(revision), (SELECT coalesce(sum(e.amount_cents), 0)"
-        " FROM (SELECT DISTINCT transaction_id FROM day p WHERE p.account_id = d.account_id AND p.day = d.day) posted"
-        " CROSS JOIN ledger_entry e USING (transaction_id)"
-        " WHERE +e.ledger_account = 'liabilities:prepaid:' || d.account_id) FROM day d GROUP BY account_id, day"
-    )
-    for account_id, day, cents, _, posted in rows:
-        if cents != posted:
-            yield f"day {day} of {account_id}: charge {cents} cents, the ledger posted {posted}"
-
-
-def _audit_orders(database: sqlite3.Connection) -> Iterator[str]:
-    rows = database.execute(
-        "SELECT o.order_id FROM switch_order o WHERE NOT EXISTS"
-        " (SELECT 1 FROM switch_event e WHERE e.order_id = o.order_id AND e.state = 'wanted')"
-    )
-    for (order_id,) in rows:
-        yield f"switch order {order_id} has no journalled beginning"
 
 
 def counts(database: sqlite3.Connection) -> tuple[int, int]:

@@ -51,11 +51,12 @@ class _Book:
     """The end of the ledger and the balances that some transactions change; what they add, until it is written."""
 
     def __init__(self, database: sqlite3.Connection, transactions: Sequence[Transaction]) -> None:
-        row = database.execute("SELECT max(transaction_id) FROM ledger_transaction").fetchone()
-        self._transaction_id: int = row[0] or 0
-        last = database.execute("SELECT entry_id, entry_hash FROM ledger_entry ORDER BY entry_id DESC LIMIT 1")
-        end: tuple[int, str] = last.fetchone() or (0, GENESIS_HASH)
-        self._entry_id, self._hash = end
+        last = database.execute(
+            "SELECT transaction_id, last_entry_id, chain_hash FROM ledger_transaction"
+            " ORDER BY transaction_id DESC LIMIT 1"
+        )
+        end: tuple[int, int, str] = last.fetchone() or (0, 0, GENESIS_HASH)
+        self._transaction_id, self._entry_id, self._hash = end
         self._balances = _balances(database, transactions)
         self._changed: set[str] = set()
         self._entries: list[tuple[int, int, str, int, int, str]] = []
@@ -85,9 +86,11 @@ class _Book:
             self._balances[ledger_account] = after
             self._changed.add(ledger_account)
             fields = (self._entry_id, self._transaction_id, ledger_account, posting.amount_cents, after)
-            self._hash = entry_hash(self._hash, (*fields, *head))
+            self._hash = entry_hash(self._hash, fields)
             self._entries.append((*fields, self._hash))
-        self._transactions.append((self._transaction_id, *head))
+        row = (self._transaction_id, *head, self._entry_id)
+        self._hash = entry_hash(self._hash, row)
+        self._transactions.append((*row, self._hash))
         return Posted(self._transaction_id, self._entry_id, -self._balances.get(customer, 0), before_cents)
 
     def write(self, database: sqlite3.Connection) -> None:
@@ -98,7 +101,7 @@ class _Book:
             [(ledger_account, self._balances[ledger_account]) for ledger_account in sorted(self._changed)],
         )
         database.executemany(
-            "INSERT INTO ledger_transaction VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", self._transactions
+            "INSERT INTO ledger_transaction VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", self._transactions
         )
 
 

@@ -4,7 +4,7 @@ import sqlite3
 from dataclasses import dataclass
 from datetime import datetime
 
-from edge.store.base import instant_of, instant_text
+from edge.store.base import insert_sealed, instant_of, instant_text
 from edge.store.books import Posted
 
 
@@ -21,16 +21,10 @@ def add_returned_payment(
     database: sqlite3.Connection, payment_id: str, returned: ReturnedPayment, posted: Posted
 ) -> None:
     """Record that a payment was taken back. Raises sqlite3.IntegrityError when it was returned before."""
-    database.execute(
-        "INSERT INTO returned_payment SELECT payment_id, account_id, ?, ?, ?, ? FROM payment WHERE payment_id = ?",
-        (
-            instant_text(returned.returned_at),
-            returned.fee_cents,
-            returned.reason,
-            posted.transaction_id,
-            payment_id,
-        ),
-    )
+    (account_id,) = database.execute("SELECT account_id FROM payment WHERE payment_id = ?", (payment_id,)).fetchone()
+    at = instant_text(returned.returned_at)
+    fields = (payment_id, account_id, at, returned.fee_cents, returned.reason, posted.transaction_id)
+    insert_sealed(database, "returned_payment", fields)
 
 
 def returned_payment(database: sqlite3.Connection, payment_id: str) -> ReturnedPayment | None:

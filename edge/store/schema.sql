@@ -78,6 +78,8 @@ CREATE TABLE meter_condition (
 ) STRICT;
 CREATE INDEX meter_condition_meter ON meter_condition(meter_id, condition, condition_row);
 
+-- seal: a hash of the row's other columns, in the tables of money, so that the audit sees a change of any of them.
+
 -- Double entry. The entries of a transaction are inserted first, the transaction itself last: its trigger checks that
 -- they sum to zero, and nothing can be added to it afterwards. Debit is positive.
 CREATE TABLE ledger_entry (
@@ -109,6 +111,8 @@ CREATE TABLE ledger_transaction (
     note           TEXT NOT NULL,
     estimated      INTEGER NOT NULL CHECK (estimated IN (0, 1)),
     reverses       INTEGER REFERENCES ledger_transaction CHECK (reverses < transaction_id),
+    last_entry_id  INTEGER NOT NULL,
+    chain_hash     TEXT NOT NULL UNIQUE,
     CHECK (kind NOT IN ('reversal', 'returned_payment') OR reverses IS NOT NULL)
 ) STRICT;
 CREATE UNIQUE INDEX ledger_transaction_undone_once ON ledger_transaction(reverses)
@@ -133,6 +137,7 @@ CREATE TABLE payment (
     source           TEXT NOT NULL CHECK (source IN ('customer', 'LIHEAP', 'third_party_tariff', 'third_party')),
     received_at      TEXT NOT NULL,
     transaction_id   INTEGER NOT NULL UNIQUE REFERENCES ledger_transaction,
+    seal             TEXT NOT NULL,
     CHECK (to_arrears_cents + to_balance_cents = amount_cents),
     CHECK (made_at <= received_at)
 ) STRICT, WITHOUT ROWID;
@@ -144,7 +149,8 @@ CREATE TABLE returned_payment (
     returned_at    TEXT NOT NULL,
     fee_cents      INTEGER NOT NULL CHECK (fee_cents >= 0),
     reason         TEXT NOT NULL,
-    transaction_id INTEGER NOT NULL UNIQUE REFERENCES ledger_transaction
+    transaction_id INTEGER NOT NULL UNIQUE REFERENCES ledger_transaction,
+    seal           TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX returned_payment_account ON returned_payment(account_id);
 
@@ -169,6 +175,7 @@ CREATE TABLE miscellaneous (
     recorded_at    TEXT NOT NULL,
     by             TEXT NOT NULL,
     transaction_id INTEGER NOT NULL UNIQUE REFERENCES ledger_transaction,
+    seal           TEXT NOT NULL,
     CHECK (nature = 'credit' OR reverses IS NULL)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX miscellaneous_account ON miscellaneous(account_id, recorded_at);
@@ -181,7 +188,8 @@ CREATE TABLE instalment_agreement (
     reason         TEXT NOT NULL CHECK (reason <> ''),
     recorded_at    TEXT NOT NULL,
     by             TEXT NOT NULL,
-    transaction_id INTEGER NOT NULL UNIQUE REFERENCES ledger_transaction
+    transaction_id INTEGER NOT NULL UNIQUE REFERENCES ledger_transaction,
+    seal           TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX instalment_agreement_account ON instalment_agreement(account_id);
 
@@ -198,6 +206,7 @@ CREATE TABLE refund (
     recorded_at      TEXT NOT NULL,
     by               TEXT NOT NULL,
     transaction_id   INTEGER NOT NULL UNIQUE REFERENCES ledger_transaction,
+    seal             TEXT NOT NULL,
     CHECK (balance_cents + deposit_cents + billed_cents = to_arrears_cents + refunded_cents),
     CHECK (billed_cents = 0 OR refunded_cents = 0)
 ) STRICT, WITHOUT ROWID;
@@ -223,6 +232,7 @@ CREATE TABLE day (
     balance_cents     INTEGER NOT NULL,
     transaction_id    INTEGER NOT NULL REFERENCES ledger_transaction,
     closed_at         TEXT NOT NULL,
+    seal              TEXT NOT NULL,
     PRIMARY KEY (account_id, day, revision)
 ) STRICT, WITHOUT ROWID;
 

@@ -10,7 +10,7 @@ from typing import Literal
 from edge.core.rating import DayUsage
 from edge.core.usage import DayQuality, DayUse, Exchange, Read
 from edge.core.vee import RegisterRead
-from edge.store.base import instant_of, instant_text
+from edge.store.base import insert_sealed, instant_of, instant_text
 
 Standing = Literal["estimate", "final", "withdrawn"]
 
@@ -115,10 +115,7 @@ def add_day(database: sqlite3.Connection, closed: ClosedDay, ends_at: datetime) 
 
 def add_days(database: sqlite3.Connection, ended: Sequence[tuple[ClosedDay, datetime]]) -> None:
     """Record revisions of days, each with the instant at which the day ends. Raises sqlite3.IntegrityError."""
-    database.executemany(
-        "INSERT INTO day VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        [_row(closed) for closed, _ in ended],
-    )
+    insert_sealed(database, "day", *[_row(closed) for closed, _ in ended])
     for closed, ends_at in ended:
         key = closed.account_id, closed.day.isoformat()
         if closed.estimated:

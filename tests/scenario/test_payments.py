@@ -237,5 +237,8 @@ async def test_the_audit_names_a_payment_that_is_not_what_was_posted(tmp_path: P
         database.execute("BEGIN")
         database.execute("DROP TRIGGER payment_no_update")
         database.execute("UPDATE payment SET to_arrears_cents = 800, to_balance_cents = 2200")
-        assert list(books.audit(database)) == ["payment P-1: the ledger posted something else"]
+        assert list(books.audit(database)) == [
+            "payment P-1: its seal does not fit what it says",
+            "payment P-1: the ledger posted something else",
+        ]
         database.execute("ROLLBACK")

@@ -13,6 +13,7 @@ from edge.store.engine import Store, StoreError, open_for_reading
 
 NOW = datetime(2026, 10, 14, 14, 0, tzinfo=UTC)
 DAY = date(2026, 10, 14)
+A_SEAL = ledger.adjustment(account_id="A-1", day=DAY, amount_cents=-350, ref="seal-1", note="a cut seal")
 
 
 def an_account(account_id: str = "A-1") -> Account:
@@ -26,8 +27,7 @@ def open_books(path: Path) -> Store:
         customers.add_account(database, an_account(), "test")
         opening = ledger.opening(account_id="A-1", day=DAY, balance_cents=1000, arrears_cents=5000)
         books.post(database, opening, posted_at=NOW, received_at=NOW, by="test")
-        charge = ledger.charge(account_id="A-1", day=DAY, charges={"energy": 300, "customer_charge": 50})
-        books.post(database, charge, posted_at=NOW, received_at=NOW, by="test")
+        books.post(database, A_SEAL, posted_at=NOW, received_at=NOW, by="test")
 
     store._transact(work)
     return store
@@ -45,10 +45,8 @@ async def test_balances_follow_the_postings(tmp_path: Path) -> None:
 
 async def test_the_same_fact_is_posted_once(tmp_path: Path) -> None:
     store = open_books(tmp_path)
-    charge = ledger.charge(account_id="A-1", day=DAY, charges={"energy": 300})
-
     with pytest.raises(sqlite3.IntegrityError):
-        await store.write(lambda database: books.post(database, charge, posted_at=NOW, received_at=NOW, by="test"))
+        await store.write(lambda database: books.post(database, A_SEAL, posted_at=NOW, received_at=NOW, by="test"))
 
     assert await store.read(lambda database: books.balance_cents(database, "A-1")) == 650
     assert await store.read(lambda database: list(books.audit(database))) == []
@@ -63,18 +61,18 @@ async def test_the_same_fact_is_posted_once(tmp_path: Path) -> None:
         "UPDATE ledger_transaction SET note = 'x'",
         "DELETE FROM ledger_transaction",
         "INSERT INTO ledger_entry VALUES (99, 1, 'revenue:energy', 5, 5, 'h')",
-        "INSERT INTO payment SELECT 'P', 'nobody', 1, 0, 1, NULL, 'now', 'c', 'customer', 'now', 1",
-        "INSERT INTO payment SELECT 'P', 'A-1', 3, 1, 1, NULL, 'now', 'c', 'customer', 'now', 1",
-        "INSERT INTO payment SELECT 'P', 'A-1', 1, -1, 2, NULL, 'now', 'c', 'customer', 'now', 1",
-        "INSERT INTO payment SELECT 'P', 'A-1', 1, 0, 1, NULL, 'now', 'c', 'somebody', 'now', 1",
-        "INSERT INTO payment SELECT 'P', 'A-1', 1, 0, 1, NULL, 'now', 'c', 'customer', 'before', 1",
-        "INSERT INTO refund VALUES ('R', 'A-1', 9, 0, 0, 8, 0, 'c', 'now', 'me', 1)",
-        "INSERT INTO miscellaneous VALUES ('X', 'A-1', 'charge', 'reconnect', 1, NULL, 'r', 'now', 'me', 1)",
-        "INSERT INTO miscellaneous VALUES ('X', 'A-1', 'credit', 'seal', 1, 'none', 'r', 'now', 'me', 1)",
+        "INSERT INTO payment SELECT 'P', 'nobody', 1, 0, 1, NULL, 'now', 'c', 'customer', 'now', 1, 's'",
+        "INSERT INTO payment SELECT 'P', 'A-1', 3, 1, 1, NULL, 'now', 'c', 'customer', 'now', 1, 's'",
+        "INSERT INTO payment SELECT 'P', 'A-1', 1, -1, 2, NULL, 'now', 'c', 'customer', 'now', 1, 's'",
+        "INSERT INTO payment SELECT 'P', 'A-1', 1, 0, 1, NULL, 'now', 'c', 'somebody', 'now', 1, 's'",
+        "INSERT INTO payment SELECT 'P', 'A-1', 1, 0, 1, NULL, 'now', 'c', 'customer', 'before', 1, 's'",
+        "INSERT INTO refund VALUES ('R', 'A-1', 9, 0, 0, 8, 0, 'c', 'now', 'me', 1, 's')",
+        "INSERT INTO miscellaneous VALUES ('X', 'A-1', 'charge', 'reconnect', 1, NULL, 'r', 'now', 'me', 1, 's')",
+        "INSERT INTO miscellaneous VALUES ('X', 'A-1', 'credit', 'seal', 1, 'none', 'r', 'now', 'me', 1, 's')",
         "INSERT INTO ledger_entry VALUES (9, 9, 'elsewhere:A-1', 1, 1, 'h')",
-        "INSERT INTO ledger_transaction VALUES (9,'gift','A-1','2026-10-14','r','n','n','me','',0,NULL)",
-        "INSERT INTO ledger_transaction VALUES (9,'charge','A-1','yesterday','r','n','n','me','',0,NULL)",
-        "INSERT INTO ledger_transaction VALUES (9,'reversal','A-1','2026-10-14','r','n','n','me','',0,NULL)",
+        "INSERT INTO ledger_transaction VALUES (9,'gift','A-1','2026-10-14','r','n','n','me','',0,NULL,0,'h')",
+        "INSERT INTO ledger_transaction VALUES (9,'charge','A-1','yesterday','r','n','n','me','',0,NULL,0,'h')",
+        "INSERT INTO ledger_transaction VALUES (9,'reversal','A-1','2026-10-14','r','n','n','me','',0,NULL,0,'h')",
         "INSERT OR REPLACE INTO ledger_entry SELECT * FROM ledger_entry WHERE entry_id = 1",
         "INSERT OR REPLACE INTO ledger_transaction SELECT * FROM ledger_transaction WHERE transaction_id = 2",
     ],
@@ -95,7 +93,7 @@ async def test_an_unbalanced_transaction_cannot_be_inserted(tmp_path: Path) -> N
     def work(database: sqlite3.Connection) -> None:
         database.execute("INSERT INTO ledger_entry VALUES (90, 9, 'revenue:energy', 5, 5, 'h')")
         database.execute(
-            "INSERT INTO ledger_transaction VALUES (9, 'x', 'A-1', '2026-10-14', 'r', '', '', '', '', 0, NULL)"
+            "INSERT INTO ledger_transaction VALUES (9, 'x', 'A-1', '2026-10-14', 'r', '', '', '', '', 0, NULL, 90, 'h')"
         )
 
     with pytest.raises(sqlite3.IntegrityError, match="sum to zero"):
