@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check bench soak wheel mosquitto lock
+.PHONY: demo test check bench soak wheel packages lock
 
 $(STAMP): requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -15,10 +15,10 @@ $(STAMP): requirements.lock pyproject.toml
 demo: $(STAMP)  ## the whole main job on simulated meters (DEMO_ARGS=--fast for a minute's version)
 	@$(BIN)/meter-sim demo $(DEMO_ARGS)
 
-mosquitto:
-	@command -v mosquitto >/dev/null || test -x /usr/sbin/mosquitto || sh tests/install_mosquitto.sh
+packages:
+	@sh tests/install_packages.sh
 
-test: $(STAMP) mosquitto check  ## everything there is to test
+test: $(STAMP) packages check  ## everything there is to test
 	$(BIN)/python -m pytest -q $(TEST_ARGS)
 
 check: $(STAMP)  ## format, lint, types, import directions

@@ -12,6 +12,7 @@ import typer
 
 from edge import __version__
 from edge import cli_context as context
+from edge.cli_books import export_app
 from edge.cli_commands import commands_app, quarantine_app
 from edge.cli_context import COMMON, Common
 from edge.cli_metering import metering_app, usage_app
@@ -47,6 +48,7 @@ app.add_typer(restraints_app)
 app.add_typer(money_app)
 app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(usage_app, name="usage")
+app.add_typer(export_app, name="export")
 meter_app.registered_commands += commands_app.registered_commands + metering_app.registered_commands
 
 
@@ -198,7 +200,7 @@ def account_show(account_id: Annotated[str, typer.Argument(metavar="ID")]) -> No
     settings = context.settings()
     catalog = context.catalog(settings)
     with context.database(settings) as database:
-        context.print_one(_account_view(database, settings, catalog, _account_id(database, account_id)))
+        context.print_one(_account_view(database, settings, catalog, context.account_id(database, account_id)))
 
 
 def _account_view(
@@ -211,16 +213,6 @@ def _account_view(
     return views.account_view(
         database, account_id, catalog.rulebook, switchgear_of(settings, catalog), catalog.tariffs, around, settings
     )
-
-
-def _account_id(database: "sqlite3.Connection", given: str) -> str:
-    """The account of an id, or the account that the meter of that id serves."""
-    from edge.store import customers
-
-    account = customers.account(database, given) or customers.account_of_meter(database, given)
-    if account is None:
-        raise Failure(1, f"there is no account {given}; 'ami-edge accounts' lists them")
-    return account.account_id
 
 
 @app.command(epilog=COMMON)
@@ -252,7 +244,7 @@ def ledger(account_id: Annotated[str, typer.Argument(metavar="ID")]) -> None:
 
     settings = context.settings()
     with context.database(settings) as database:
-        lines = books.statement(database, _account_id(database, account_id))
+        lines = books.statement(database, context.account_id(database, account_id))
     columns = ("entry_id", "posted_at", "day", "kind", "amount", "balance", "ref", "estimated")
     context.print_many(inventory.ledger_view(lines, settings), columns)
 
@@ -268,7 +260,7 @@ def why(
     settings = context.settings()
     catalog = context.catalog(settings)
     with context.database(settings) as database:
-        wanted = _account_id(database, account_id)
+        wanted = context.account_id(database, account_id)
         if at is not None:
             answer = _past(database, wanted, settings, catalog, context.instant(at, "--at"))
         else:

@@ -58,6 +58,16 @@ def database(settings: "Settings") -> "sqlite3.Connection":
         raise Failure(1, str(problem)) from None
 
 
+def account_id(database: "sqlite3.Connection", given: str) -> str:
+    """The account of an id, or the account that the meter of that id serves. Raises Failure 1."""
+    from edge.store import customers
+
+    account = customers.account(database, given) or customers.account_of_meter(database, given)
+    if account is None:
+        raise Failure(1, f"there is no account {given}; 'ami-edge accounts' lists them")
+    return account.account_id
+
+
 class _SocketConnection(http.client.HTTPConnection):
     """HTTP over the daemon's unix socket; the standard library's client starts at once."""
 
