@@ -111,10 +111,12 @@ class DayFinder:
             edit = usage.edits(self._database, closed.account_id, closed.day, closed.day).get(closed.day)
             return closed.use if edit is None or edit.standing == "estimate" else self.edited(closed.use, edit)
         found = self.known(closed.day, previous_end_wh)
-        if found is None and closed.estimated:
-            estimate = self.estimate(closed.day, previous_end_wh, fresh)
-            found = estimate if isinstance(estimate, DayUse) else None
-        return closed.use if found is None else found
+        if found is not None or closed.use.quality.measured:
+            return found or closed.use
+        estimate = self.estimate(closed.day, previous_end_wh, fresh)
+        if isinstance(estimate, DayUse):
+            return estimate
+        return replace(closed.use, quality=DayQuality.ESTIMATED)  # what a person took back stands until reads come
 
     def estimate(self, day: date, previous_end_wh: int | None, fresh: Mapping[date, DayUse]) -> DayUse | Why:
         """An estimate of a day without a read (domain-rules R59), or why none is allowed (R62)."""

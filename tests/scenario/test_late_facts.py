@@ -137,3 +137,20 @@ async def test_a_fact_of_days_whose_reads_are_gone_is_refused(tmp_path: Path) ->
         await report_read(home.gateway, "A-1", 124_500, clock_time(day(1), 1), "desk")
     with pytest.raises(RequestRefused, match="older than the 62 days"):
         await exchanged(home, 1, 1, 124_500)
+
+
+async def test_what_a_person_takes_back_before_any_read_is_an_estimate_again(tmp_path: Path) -> None:
+    home = await Home(tmp_path, FIRST).enrolled()
+    await home.read(*steady(FIRST, 5, 24_000))
+    assert await home.close(clock_time(day(6), 7)) == 0
+    await edited(home, 5, 3_000, "final")
+    (closed,) = await home.closed(day(5))
+    assert (closed.energy_wh, closed.use.quality) == (3_000, DayQuality.EDITED)
+    await edited(home, 5, 0, "withdrawn")
+    (closed,) = await home.closed(day(5))
+    assert (closed.energy_wh, closed.use.quality) == (24_000, DayQuality.ESTIMATED)
+    assert closed.use.days_used == (day(2), day(3), day(4))
+    await edited(home, 0, 3_000, "final")
+    assert await home.close(clock_time(day(6), 8)) == 0
+    closed_days = await home.closed()
+    assert sum(one.charge_cents for one in closed_days) == await home.bill_of(closed_days)
