@@ -20,6 +20,7 @@ FORMATS = ("hledger", "csv", "json")
 CSV_COLUMNS = (
     *("entry_id", "transaction_id", "day", "kind", "account_id", "ledger_account", "amount", "balance", "ref"),
     *("posted_at", "received_at", "posted_by", "note", "estimated", "reverses", "entry_hash"),
+    *("last_entry_id", "chain_hash"),
 )
 
 
@@ -83,7 +84,8 @@ def _cells(head: Head, entry: Entry | None) -> tuple[object, ...]:
         amounts = (entry.ledger_account, format_cents(entry.amount_cents), format_cents(entry.balance_cents))
     times = (head.ref, head.posted_at, head.received_at, head.posted_by, head.note)
     reverses = "" if head.reverses is None else head.reverses
-    return (*first, *amounts, *times, "yes" if head.estimated else "no", reverses, entry.entry_hash if entry else "")
+    marks = ("yes" if head.estimated else "no", reverses, "" if entry is None else entry.entry_hash)
+    return (*first, *amounts, *times, *marks, head.last_entry_id, head.chain_hash)
 
 
 def _csv_row(cells: tuple[object, ...]) -> str:
@@ -114,6 +116,8 @@ def _document(head: Head, entries: tuple[Entry, ...]) -> dict[str, Any]:
         "note": head.note,
         "estimated": bool(head.estimated),
         "reverses": head.reverses,
+        "last_entry_id": head.last_entry_id,
+        "chain_hash": head.chain_hash,
         "postings": [
             {
                 "entry_id": entry.entry_id,

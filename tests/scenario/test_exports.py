@@ -12,7 +12,6 @@ from pathlib import Path
 
 from edge.adjustments import ItemRequest, charge, credit, defer
 from edge.core import ledger
-from edge.core.ledger import GENESIS_HASH, check_chain
 from edge.core.money import parse_cents
 from edge.enrolment import enroll
 from edge.enrolment_file import Row
@@ -29,6 +28,11 @@ AMI_EDGE = str(Path(sys.executable).parent / "ami-edge")
 FIRST = date(2026, 10, 12)
 ODD = 'B;2,"x"@=*![y](z){w}|$é%'  # an id that enrolment takes
 NOTE = 'found cut, date:2026-99-99 [2026-13-45]; "half" | of it\n    assets:cash:evil  $1.00\n'
+
+HEAD = (  # the fields that the hash of a transaction is made of
+    *("transaction_id", "kind", "account_id", "day", "ref", "posted_at", "received_at", "posted_by", "note"),
+    *("estimated", "reverses", "last_entry_id"),
+)
 
 
 def day(number: int) -> date:
@@ -188,16 +192,12 @@ async def test_csv_and_json_tell_the_same_and_prove_the_chain_of_hashes(tmp_path
             posting["ledger_account"],
         )
     assert {row["note"] for row in rows} >= {NOTE}
-    hashed = [
-        (
-            (
-                *(posting["entry_id"], head["transaction_id"], posting["ledger_account"]),
-                *(parse_cents(posting["amount"]), parse_cents(posting["balance"]), head["kind"], head["account_id"]),
-                *(head["day"], head["ref"], head["posted_at"], head["received_at"], head["posted_by"], head["note"]),
-                *(int(head["estimated"]), head["reverses"]),
-            ),
-            posting["entry_hash"],
-        )
-        for head, posting in postings
-    ]
-    assert check_chain(hashed, GENESIS_HASH) is None
+    links: list[tuple[tuple[str | int | None, ...], str]] = []
+    for head in told:
+        for posting in head["postings"]:
+            amounts = (parse_cents(posting["amount"]), parse_cents(posting["balance"]))
+            entry = (posting["entry_id"], head["transaction_id"], posting["ledger_account"], *amounts)
+            links.append((entry, posting["entry_hash"]))
+        head["estimated"] = int(head["estimated"])
+        links.append((tuple(head[name] for name in HEAD), head["chain_hash"]))
+    assert ledger.check_chain(links) is None
