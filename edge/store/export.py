@@ -66,7 +66,8 @@ def transactions(database: sqlite3.Connection, account_id: str | None) -> Iterat
     where, given = ("", ()) if account_id is None else ("WHERE t.account_id = ? ", (account_id,))
     rows = database.execute(
         "SELECT t.transaction_id, t.kind, t.account_id, t.day, t.ref, t.posted_at, t.received_at, t.posted_by, t.note,"
-        " t.estimated, t.reverses, t.last_entry_id, t.chain_hash, e.entry_id, e.ledger_account, e.amount_cents, e.balance_after, e.entry_hash"
+        " t.estimated, t.reverses, t.last_entry_id, t.chain_hash,"
+        " e.entry_id, e.ledger_account, e.amount_cents, e.balance_after, e.entry_hash"
         f" FROM ledger_transaction t LEFT JOIN ledger_entry e USING (transaction_id) {where}"
         "ORDER BY t.transaction_id, e.entry_id",
         given,
