@@ -185,8 +185,19 @@ def days_of(life: Life, end: date, billers: Mapping[str, Biller]) -> dict[date, 
 
 
 def tariff_on(life: Life, day: date) -> str:
-    """The tariff of a day: of the orders for that day or earlier ones the one for the latest day, then the last."""
-    begun = sorted((order.first_day, order.at, order.tariff) for order in life.orders if order.first_day <= day)
+    """The tariff of a day: of the orders for that day or earlier ones the one for the latest day, then the last.
+
+    An order of what the account would have had on that day anyway changes nothing, whatever is ordered after it.
+    """
+    kept: list[TariffOrder] = []
+    for order in life.orders:
+        if order.tariff != _in_force(life, kept, order.first_day):
+            kept.append(order)
+    return _in_force(life, kept, day)
+
+
+def _in_force(life: Life, orders: list[TariffOrder], day: date) -> str:
+    begun = sorted((order.first_day, order.at, order.tariff) for order in orders if order.first_day <= day)
     return begun[-1][2] if begun else life.tariff
 
 
