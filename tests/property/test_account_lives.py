@@ -9,6 +9,7 @@ import os
 import sqlite3
 import tomllib
 from collections.abc import Callable, Coroutine
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
@@ -29,7 +30,9 @@ from edge.enrolment import enroll
 from edge.enrolment_file import Row
 from edge.gateway import Gateway
 from edge.leaving import unenroll
+from edge.metering import EditRequest, ExchangeRequest, edit_day, exchange_meter, report_read
 from edge.payments import PaymentRequest, take_payment
+from edge.refusals import RequestRefused
 from edge.returned_payments import return_payment
 from edge.settings import load_settings
 from edge.store import books, fleet, usage
@@ -41,9 +44,12 @@ from tests.reference.lives import (
     DAY,
     HOUR,
     ZONE,
+    Edit,
+    Exchange,
     Item,
     Life,
     Payment,
+    Reported,
     TariffOrder,
     bills_of,
     days_of,
@@ -59,7 +65,7 @@ from tests.stand_ins import SettableClock, SilentHeadEnd
 SOAK = int(os.environ.get("AMI_EDGE_SOAK", "1"))
 LIVES = 16  # at one gateway
 LINE = '[[lines]]\nid = "bus"\ntransport = "modbus-tcp"\nhost = "127.0.0.1"\n'
-METER = '[[meters]]\nid = "M-{0}"\nprofile = "hiking-dds238-2-znsr"\nline = "bus"\nunit = {0}\nmax_power_w = 25000\n'
+METER = '[[meters]]\nid = "M-{0}"\nprofile = "hiking-dds238-2-znsr"\nline = "bus"\nunit = {0}\nct_ratio = {1}\n'
 MODULO = 10 * 2**32  # the first Wh that those meters cannot show
 CATALOG: list[Catalog] = []  # what ships, read once
 SHIPPED = Path(__file__).parents[2] / "config" / "tariffs"
@@ -67,6 +73,7 @@ TIMES = (  # first day, days: over the ends of months, both changes of the clock
     *((date(2026, 10, 20), 24), (date(2026, 2, 20), 24), (date(2028, 2, 24), 20), (date(2026, 5, 25), 16)),
     *((date(2026, 12, 28), 40), (date(2026, 9, 25), 12)),
 )
+SAID, NIGHT = 7, 8  # of what happens at one instant, this comes last: what is said of registers, the day close
 Happens = Callable[[Gateway], Coroutine[Any, Any, Any]]
 Happening = tuple[datetime, int, Happens]
 
@@ -92,6 +99,7 @@ class Site:
             texts[f"random-{number}"] = random_tariff(self.chance, first + timedelta(days=days // 2), forms)
         self.billers = {name: Biller(text, ZONE) for name, text in texts.items()}
         self.tariffs = {name: parse_tariff(tomllib.loads(text), f"{name}.toml") for name, text in texts.items()}
+        self._exchange_told: dict[str, datetime] = {}
         names = sorted(texts)
         self.lives = [random_life(self.chance, n, first, self.end, names, MODULO) for n in range(1, LIVES + 1)]
 
@@ -99,7 +107,9 @@ class Site:
         """Let everything happen at its instant; the outcome of each account."""
         folder = self.folder / name
         folder.mkdir()
-        (folder / "edge.toml").write_text(LINE + "".join(METER.format(unit) for unit in range(1, LIVES + 1)))
+        (folder / "edge.toml").write_text(
+            LINE + "".join(METER.format(life.number, life.multiplier) for life in self.lives)
+        )
         settings = load_settings(folder / "edge.toml", folder)
         if not CATALOG:
             CATALOG.append(load_catalog(settings))
@@ -109,27 +119,36 @@ class Site:
         gateway = build_gateway(settings, catalog, Ports(clock, store, {}, SilentHeadEnd()))
         await ClockWatch(gateway).look()
         assert {limits.modulo_wh for limits in gateway.limits.values()} == {MODULO}
-        nights = [(at, -1, partial(self._close, since=since)) for since, at in pairwise([datetime.min, *closes])]
+        self._polled_at = datetime.min.replace(tzinfo=UTC)
+        nights: list[Happening] = [(at, NIGHT, closed) for at in closes]
         try:
-            for at, _, happens in sorted([*happenings, *nights], key=lambda each: each[:2]):
+            for at, kind, happens in sorted([*happenings, *nights], key=lambda each: each[:2]):
                 clock.instant = at
+                if kind >= SAID:
+                    await self._polled(gateway)
                 await happens(gateway)
             assert await store.read(faults) == []
             return {life.account_id: await store.read(partial(outcome, life=life)) for life in self.lives}
         finally:
             store.close()
 
-    async def _close(self, gateway: Gateway, since: datetime) -> None:
-        """What the meters have shown since then comes, and the daemon's own task works."""
+    async def _polled(self, gateway: Gateway) -> None:
+        """What the meters have shown since the last time comes."""
         now = gateway.clock.now()
         reads = [
-            fleet.StoredRead(life.meter_id, at, shown, None, "connected", True, ())
+            self._read(life, at, shown, now)
             for life in self.lives
             for at, shown, _ in life.reads
-            if since.replace(tzinfo=UTC) < at <= now
+            if self._polled_at < at <= now
         ]
+        self._polled_at = now
         await gateway.store.write(lambda database: fleet.save_reads(database, reads))
-        await DayCloser(gateway).close_due()
+
+    def _read(self, life: Life, at: datetime, shown: int, now: datetime) -> fleet.StoredRead:
+        """A read as validation takes it: another meter's register is refused until its exchange is told."""
+        foreign = life.exchange is not None and life.exchange.at <= at and now < self._exchange_told[life.meter_id]
+        flags = ("backwards",) if foreign else ()
+        return fleet.StoredRead(life.meter_id, at, shown, None, "connected", not foreign, flags)
 
     def happenings(self, chance: Random, late: bool) -> list[Happening]:
         """All facts with the instants at which they arrive; ``late``: those that may come late do, in any order."""
@@ -148,13 +167,32 @@ class Site:
                 if payment.fee is not None:
                     returned = self._arrival(chance, payment.made_at if late else arrives, late)
                     found.append((returned, 5, partial(returned_by_the_bank, payment=payment)))
+            found += self._late_facts(chance, life, late)
             for item in life.items:
                 found.append((self._arrival(chance, item.at, late), 6, partial(adjusted, life=life, item=item)))
+        return found
+
+    def _late_facts(self, chance: Random, life: Life, late: bool) -> list[Happening]:
+        """What people say of the register: told at once, or long after."""
+        found: list[Happening] = []
+        if life.exchange is not None:
+            self._exchange_told[life.meter_id] = told = self._arrival(chance, life.exchange.at, late)
+            found.append((told, SAID, partial(exchanged, life=life, exchange=life.exchange)))
+        for read in life.reported:
+            found.append((self._arrival(chance, read.at, late), SAID, partial(reported, life=life, read=read)))
+        for edit in life.edits.values():
+            known = midnight(edit.day + DAY)
+            found.append((self._arrival(chance, known, late), SAID, partial(edited, life=life, edit=edit)))
         return found
 
     def _arrival(self, chance: Random, at: datetime, late: bool) -> datetime:
         rest = midnight(self.end) + 2 * HOUR - at
         return at + timedelta(seconds=chance.randrange(1 + (int(rest.total_seconds()) if late else 600)))
+
+
+async def closed(gateway: Gateway) -> None:
+    """The daemon's own task works."""
+    await DayCloser(gateway).close_due()
 
 
 async def enrolled(gateway: Gateway, life: Life) -> None:
@@ -209,6 +247,25 @@ async def returned_by_the_bank(gateway: Gateway, payment: Payment) -> None:
     """The bank returns a payment, which may not have come yet; it says so twice."""
     for _ in range(2):
         await return_payment(gateway, payment.payment_id, None, payment.fee, "no funds", "test")
+
+
+async def exchanged(gateway: Gateway, life: Life, exchange: Exchange) -> None:
+    """A technician tells of another meter."""
+    wanted = ExchangeRequest(life.meter_id, "new", exchange.final, exchange.initial, "broken", exchange.at)
+    await exchange_meter(gateway, wanted, "test")
+
+
+async def reported(gateway: Gateway, life: Life, read: Reported) -> None:
+    """The customer tells a register; a wrong one is refused where the meter's own reads are known by then."""
+    with suppress(RequestRefused):
+        await report_read(gateway, life.account_id, read.shown, read.at, "test")
+
+
+async def edited(gateway: Gateway, life: Life, edit: Edit) -> None:
+    """A clerk says a day's use; estimates of first and last days are refused."""
+    wanted = EditRequest(life.account_id, edit.day, edit.wh, "known", "final" if edit.final else "estimate")
+    with nullcontext() if edit.final else suppress(RequestRefused):
+        await edit_day(gateway, wanted, "test")
 
 
 async def adjusted(gateway: Gateway, life: Life, item: Item) -> None:
@@ -274,10 +331,10 @@ async def test_lives_cost_what_their_facts_say_whenever_they_arrive(tmp_path: Pa
         seldom = [night for night in nights if site.chance.random() < 0.2]
         late = await site.live("late", site.happenings(site.chance, late=True), [*seldom, last])
         for life in site.lives:
-            for found in (in_time[life.account_id], late[life.account_id]):
+            for when, found in (("in time", in_time[life.account_id]), ("late", late[life.account_id])):
                 try:
                     check(life, site, found)
                     assert found.rests_on == in_time[life.account_id].rests_on
                 except AssertionError as problem:
-                    problem.add_note(f"life {life.account_id} of site {first}/{number}: {replace(life, reads=[])}")
+                    problem.add_note(f"site {first}/{number}, lived {when}: {replace(life, reads=[])}")
                     raise

@@ -56,9 +56,40 @@ class TariffOrder:
     tariff: str
 
 
+@dataclass(frozen=True)
+class Exchange:
+    """Another meter took over at an instant: the last register of the old one, the first of the new one."""
+
+    at: datetime
+    final: int
+    initial: int
+    count: int
+
+
+@dataclass(frozen=True)
+class Reported:
+    """A register that the customer read, well or badly; ``count``: the same on a register that never turns."""
+
+    at: datetime
+    shown: int
+    count: int
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A day's use as a person says it: for good, or until reads say it."""
+
+    day: date
+    wh: int
+    final: bool
+
+
 @dataclass
 class Life:
-    """All facts about one account. ``reads``: instant, register shown, and the same on a register that never turns."""
+    """All facts about one account. ``reads``: instant, register shown, and the same on a register that never turns.
+
+    Registers count ``multiplier`` Wh as one.
+    """
 
     number: int
     programme: str
@@ -71,6 +102,10 @@ class Life:
     items: list[Item] = field(default_factory=list)
     orders: list[TariffOrder] = field(default_factory=list)
     leaves_at: datetime | None = None
+    multiplier: int = 1
+    exchange: Exchange | None = None
+    reported: list[Reported] = field(default_factory=list)
+    edits: dict[date, Edit] = field(default_factory=dict)
 
     @property
     def account_id(self) -> str:
@@ -118,6 +153,9 @@ def random_life(chance: Random, number: int, first: date, end: date, tariffs: li
         ahead = today + timedelta(days=chance.choice((0, 1, chance.randrange(12))))
         life.orders.append(TariffOrder(at, min(ahead, life.last_day(end + DAY)), chance.choice(tariffs)))
     life.orders = [order for order in life.orders if order.first_day >= order.at.astimezone(ZONE).date()]
+    for _ in range(chance.choice((0, 0, 1, 2))):
+        day = life.first_day + timedelta(days=chance.randrange((life.last_day(end) - life.first_day).days + 1))
+        life.edits[day] = Edit(day, chance.randrange(60_000), chance.random() < 0.6)
     return life
 
 
@@ -128,7 +166,9 @@ def _moment(chance: Random, start: datetime, end: datetime) -> datetime:
 def _measure(chance: Random, life: Life, start: datetime, end: datetime, modulo: int) -> None:
     """Reads every few hours, a minute or so late, with silences of hours or days; the register turns over in some."""
     hours = (end - start) // HOUR + 2
+    life.multiplier = chance.choice((1, 1, 1, 20))
     hourly = [chance.choice((0, chance.randrange(300), chance.randrange(4_000))) for _ in range(hours)]
+    hourly = [used // life.multiplier for used in hourly]
     shown = chance.choice((chance.randrange(5_000), chance.randrange(500_000), modulo - chance.randrange(200_000)))
     counts = [shown]
     for used in hourly:
@@ -143,7 +183,57 @@ def _measure(chance: Random, life: Life, start: datetime, end: datetime, modulo:
             life.reads.append((at, counts[index] % modulo, counts[index]))
     last = end + timedelta(minutes=5)
     life.reads.append((last, counts[hours - 1] % modulo, counts[hours - 1]))
-    life.reads.sort()
+    if 50_000 < shown < modulo - 1_000_000 and chance.random() < 0.5:
+        _exchange(chance, life, start, counts)
+    for since, length in zip(silences, lengths, strict=True):
+        if chance.random() < 0.6:
+            _report(chance, life, start, since + length * chance.random(), counts, modulo)
+
+
+def _exchange(chance: Random, life: Life, start: datetime, counts: list[int]) -> None:
+    """A new meter within the hour after one of the reads; what is read after it counts from its first register."""
+    index = chance.randrange(1, len(counts) - 3)
+    at = start + index * HOUR + timedelta(minutes=chance.randrange(5, 59))
+    if at <= life.enrolled_at:
+        return
+    initial, final = chance.choice((0, 7, chance.randrange(900))), counts[index]
+    life.exchange = Exchange(at, final, initial, final)
+    life.reads = [(on, shown if on < at else initial + count - final, count) for on, shown, count in life.reads]
+
+
+def _report(chance: Random, life: Life, start: datetime, at: datetime, counts: list[int], modulo: int) -> None:
+    """What the customer reads off the meter at some minute, sometimes wrongly."""
+    index = (at - start) // HOUR
+    if not life.enrolled_at < at or index >= len(counts) - 2:
+        return
+    count = max(0, counts[index] + chance.choice((0, 0, chance.randrange(-20_000, 20_000))))
+    exchange = life.exchange
+    shown = count % modulo if exchange is None or at < exchange.at else exchange.initial + count - exchange.count
+    if shown >= 0:
+        life.reported.append(Reported(at, shown, count))
+
+
+def possible(counted: int, time_between: timedelta, multiplier: int) -> bool:
+    """Whether a service of 25 kW can use so much; a register is right within 10 Wh of its own, stamps within 5 s."""
+    microseconds = (time_between + timedelta(seconds=5)) // MICROSECOND
+    return counted >= 0 and (counted - 10) * multiplier * 3_600_000_000 <= 25_000 * microseconds
+
+
+def points_of(life: Life) -> list[tuple[datetime, int]]:
+    """The facts about the register: the meter's own, and what the customer read where the meter's own allow it."""
+    own = [(at, count) for at, _, count in life.reads]
+    if life.exchange is not None:
+        own = sorted([*own, (life.exchange.at, life.exchange.count)])
+    points = list(own)
+    for read in sorted(life.reported, key=lambda each: each.at):
+        before = max(point for point in own if point[0] <= read.at)
+        after = min(point for point in own if point[0] >= read.at)
+        fits_before = possible(read.count - before[1], read.at - before[0], life.multiplier)
+        fits_after = possible(after[1] - read.count, after[0] - read.at, life.multiplier)
+        lately = max(point for point in points if point[0] <= read.at)
+        if fits_before and fits_after and lately[1] <= read.count:
+            points = sorted([*points, (read.at, read.count)])
+    return points
 
 
 class Cut:
@@ -165,7 +255,7 @@ class Cut:
 
 def days_of(life: Life, end: date, billers: Mapping[str, Biller]) -> dict[date, Use]:
     """The use of every day that is charged by the beginning of ``end``, in quarters of an hour where prices ask so."""
-    cut = Cut([(at, count) for at, _, count in life.reads])
+    cut = Cut(points_of(life))
     found = {}
     day = life.first_day
     while day <= life.last_day(end):
@@ -177,11 +267,37 @@ def days_of(life: Life, end: date, billers: Mapping[str, Biller]) -> dict[date, 
             while quarter < stop:
                 cuts.insert(-1, quarter)
                 quarter += QUARTER
-        counts = [cut.count(at) for at in cuts]
+        counts = [cut.count(at) * life.multiplier for at in cuts]
         intervals = tuple((at, two - one) for at, one, two in zip(cuts, counts, counts[1:], strict=False))
         found[day] = Use(counts[-1] - counts[0], intervals if len(cuts) > 2 else ())
+        if day in life.edits and life.edits[day].final:
+            found[day] = _edited(life.edits[day], found[day], biller)
         day += DAY
     return found
+
+
+def _edited(edit: Edit, measured: Use, biller: Biller) -> Use:
+    """A day as a person said it: its periods in the proportion of the registers, or of their lengths."""
+    if "periods" not in biller.season(edit.day):
+        return Use(edit.wh)
+    first: dict[str, datetime] = {}
+    lengths: dict[str, int] = {}
+    at = midnight(edit.day)
+    while at < midnight(edit.day + DAY):
+        period = biller.period(at)
+        first.setdefault(period, at)
+        lengths[period] = lengths.get(period, 0) + 1
+        at += QUARTER
+    registers = biller.by_period(measured)
+    weights = {period: registers.get(period, 0) for period in lengths} if measured.wh else lengths
+    given = weighed = 0
+    parts = []
+    for period, weight in weights.items():
+        weighed += weight
+        upto = edit.wh * weighed // sum(weights.values())
+        parts.append((first[period], upto - given))
+        given = upto
+    return Use(edit.wh, tuple(parts))
 
 
 def tariff_on(life: Life, day: date) -> str:
