@@ -19,7 +19,7 @@ from edge.day_use import WHY, DayFinder
 from edge.facts import Circumstances, register_lines
 from edge.gateway import Gateway
 from edge.notices import tell_balances
-from edge.store import bills, customers, fleet, manual, records, usage
+from edge.store import bills, customers, fleet, manual, provisional, records, usage
 from edge.store.bills import SumsToDate
 from edge.store.customers import Account
 from edge.store.manual import ManualDay, Why
@@ -66,7 +66,7 @@ class DayCloser:
     async def close_due(self) -> int:
         """True up and close every day that can be; how many accounts still have an open past day.
 
-        None while the clock is in doubt: a day that has not passed must not be called over, nor reads be forgotten.
+        Not while the clock is in doubt: a day that has not passed must not be called over, nor reads be forgotten.
         """
         gateway = self._gateway
         if not gateway.days_may_close():
@@ -83,10 +83,10 @@ class DayCloser:
         return still_open
 
     def _accounts(self, database: sqlite3.Connection) -> tuple[list[str], list[str]]:
-        """Accounts whose estimates a read overtook, and those with an open past day."""
+        """Accounts with provisional days that a read overtook, and those with an open past day."""
         gateway = self._gateway
         today = gateway.clock.now().astimezone(gateway.settings.zone).date()
-        return usage.known_after_all(database), customers.accounts_open_before(database, today)
+        return provisional.known_after_all(database), customers.accounts_open_before(database, today)
 
     async def _true_up(self, account_ids: list[str]) -> None:
         gateway = self._gateway
@@ -96,9 +96,9 @@ class DayCloser:
             def work(
                 database: sqlite3.Connection, account_id: str = account_id, around: Circumstances = around
             ) -> None:
-                first = usage.first_estimated_day(database, account_id)
+                first = provisional.first_day(database, account_id)
                 if first is not None:
-                    recompute(database, gateway, account_id, first, around, "an actual read after estimates")
+                    recompute(database, gateway, account_id, first, around, "an actual read after days without")
 
             await gateway.record(work)
 

@@ -164,8 +164,11 @@ def line(reads: Iterable[Read], exchanges: Iterable[Exchange], limits: vee.Limit
 
 
 def _with_reported(points: list[Point], reported: Sequence[Read], limits: vee.Limits) -> list[Point]:
-    """Customers' reads between the gateway's own facts, in time and in count; others are left out."""
+    """Customers' reads that could be between the gateway's own facts, and follow each other; others are left out."""
+    own = points
     for read in reported:
+        if not _could_be(read, own, limits):
+            continue
         at = read.at.astimezone(UTC)
         index = bisect_left(points, at, key=lambda point: point.at)
         before = points[index - 1] if index else None
@@ -187,6 +190,19 @@ def _with_reported(points: list[Point], reported: Sequence[Read], limits: vee.Li
             continue
         points = [*points[:index], point, *points[index:]]
     return points
+
+
+def _could_be(read: Read, own: list[Point], limits: vee.Limits) -> bool:
+    """Whether a read could be between the gateway's own facts, by what the register and the service can do."""
+    at = read.at.astimezone(UTC)
+    index = bisect_left(own, at, key=lambda point: point.at)
+    new = vee.RegisterRead(at, read.register_wh)
+    if index and not vee.validate(vee.RegisterRead(own[index - 1].at, own[index - 1].after_wh), new, limits).accepted:
+        return False
+    after = own[index] if index < len(own) else None
+    return after is None or (
+        after.at > at and vee.validate(new, vee.RegisterRead(after.at, after.before_wh), limits).accepted
+    )
 
 
 def _counted(start_wh: int, end_wh: int, limits: vee.Limits) -> int:

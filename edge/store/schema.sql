@@ -236,8 +236,16 @@ CREATE TABLE day (
     PRIMARY KEY (account_id, day, revision)
 ) STRICT, WITHOUT ROWID;
 
--- The days whose last revision is an estimate, to find them fast; ends_at: from when on a read makes it known.
+-- The days whose last revision is an estimate, to find them fast.
 CREATE TABLE estimated_day (
+    account_id TEXT NOT NULL,
+    day        TEXT NOT NULL,
+    ends_at    TEXT NOT NULL,
+    PRIMARY KEY (account_id, day)
+) STRICT, WITHOUT ROWID;
+
+-- The closed days at or after whose end no register of the gateway's own is known: they are found again when one is.
+CREATE TABLE provisional_day (
     account_id TEXT NOT NULL,
     day        TEXT NOT NULL,
     ends_at    TEXT NOT NULL,
@@ -287,6 +295,7 @@ CREATE TABLE customer_read (
     by          TEXT NOT NULL,
     PRIMARY KEY (meter_id, at)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX customer_read_at ON customer_read(at);
 
 -- A day's use as a person said it: an estimate until reads cover the day, or final. Of several the last one counts.
 CREATE TABLE day_edit (

@@ -10,6 +10,7 @@ from typing import Literal
 from edge.core.rating import DayUsage
 from edge.core.usage import DayQuality, DayUse, Exchange, Read
 from edge.core.vee import RegisterRead
+from edge.store import provisional
 from edge.store.base import insert_sealed, instant_of, instant_text
 
 Standing = Literal["estimate", "final", "withdrawn"]
@@ -116,6 +117,7 @@ def add_day(database: sqlite3.Connection, closed: ClosedDay, ends_at: datetime) 
 def add_days(database: sqlite3.Connection, ended: Sequence[tuple[ClosedDay, datetime]]) -> None:
     """Record revisions of days, each with the instant at which the day ends. Raises sqlite3.IntegrityError."""
     insert_sealed(database, "day", *[_row(closed) for closed, _ in ended])
+    provisional.keep(database, [_ended(closed, ends_at) for closed, ends_at in ended])
     for closed, ends_at in ended:
         key = closed.account_id, closed.day.isoformat()
         if closed.estimated:
@@ -124,6 +126,11 @@ def add_days(database: sqlite3.Connection, ended: Sequence[tuple[ClosedDay, date
             database.execute("DELETE FROM estimated_day WHERE account_id = ? AND day = ?", key)
         if closed.revision > 1:
             database.execute("DELETE FROM bill_to_date WHERE account_id = ?", key[:1])
+
+
+def _ended(closed: ClosedDay, ends_at: datetime) -> provisional.Ended:
+    day, ends, said = closed.day.isoformat(), instant_text(ends_at), not closed.use.quality.measured
+    return provisional.Ended(closed.account_id, closed.meter_id, day, ends, said, closed.revision == 1)
 
 
 def _row(closed: ClosedDay) -> tuple[str | int, ...]:
@@ -182,22 +189,6 @@ def revisions(database: sqlite3.Connection, account_id: str, day: date) -> list[
         f"{_DAY}, revision FROM day WHERE account_id = ? AND day = ? ORDER BY revision", (account_id, day.isoformat())
     )
     return [_day(row) for row in rows]
-
-
-def first_estimated_day(database: sqlite3.Connection, account_id: str) -> date | None:
-    """The first day of an account that an estimate stands in for; None when there is none."""
-    row = database.execute("SELECT min(day) FROM estimated_day WHERE account_id = ?", (account_id,)).fetchone()
-    return date.fromisoformat(row[0]) if row[0] else None
-
-
-def known_after_all(database: sqlite3.Connection) -> list[str]:
-    """Accounts with an estimated day at or after whose end their meter has answered."""
-    rows = database.execute(
-        "SELECT account_id FROM (SELECT account_id, min(ends_at) AS ends_at FROM estimated_day GROUP BY account_id) e"
-        " JOIN account a USING (account_id) WHERE EXISTS (SELECT 1 FROM reading r WHERE r.meter_id = a.meter_id"
-        " AND r.at >= e.ends_at AND r.accepted = 1) ORDER BY account_id"
-    )
-    return [account_id for (account_id,) in rows]
 
 
 def reads_around(

@@ -146,9 +146,14 @@ class Site:
 
     def _read(self, life: Life, at: datetime, shown: int, now: datetime) -> fleet.StoredRead:
         """A read as validation takes it: another meter's register is refused until its exchange is told."""
-        foreign = life.exchange is not None and life.exchange.at <= at and now < self._exchange_told[life.meter_id]
+        foreign = self._foreign(life, at) and now < self._exchange_told[life.meter_id]
         flags = ("backwards",) if foreign else ()
         return fleet.StoredRead(life.meter_id, at, shown, None, "connected", not foreign, flags)
+
+    @staticmethod
+    def _foreign(life: Life, at: datetime) -> bool:
+        """Whether another meter hung there by then."""
+        return life.exchange is not None and life.exchange.at <= at
 
     def happenings(self, chance: Random, late: bool) -> list[Happening]:
         """All facts with the instants at which they arrive; ``late``: those that may come late do, in any order."""
@@ -178,8 +183,9 @@ class Site:
         if life.exchange is not None:
             self._exchange_told[life.meter_id] = told = self._arrival(chance, life.exchange.at, late)
             found.append((told, SAID, partial(exchanged, life=life, exchange=life.exchange)))
-        for read in life.reported:
-            found.append((self._arrival(chance, read.at, late), SAID, partial(reported, life=life, read=read)))
+        for read in life.reported:  # those of a new meter once it is known: before that, they are refused
+            known = max(read.at, self._exchange_told[life.meter_id]) if self._foreign(life, read.at) else read.at
+            found.append((self._arrival(chance, known, late), SAID, partial(reported, life=life, read=read)))
         for edit in life.edits.values():
             known = midnight(edit.day + DAY)
             found.append((self._arrival(chance, known, late), SAID, partial(edited, life=life, edit=edit)))

@@ -113,8 +113,6 @@ async def test_a_customers_read_ends_a_gap_and_yields_to_the_meters_own(tmp_path
     assert (closed.energy_wh, closed.use.quality) == (20_000, DayQuality.CUSTOMER)
     await home.read((midnight(day(6)), 196_000 + 10_000))
     assert await home.close(clock_time(day(6), 1)) == 0
-    await edited(home, 4, 1, "final")
-    await edited(home, 4, 0, "withdrawn")
     assert [one.energy_wh for one in await home.closed(day(4))] == [5_000, 5_000]
 
 
