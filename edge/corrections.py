@@ -21,7 +21,7 @@ from edge.day_use import DayFinder, differs
 from edge.facts import Circumstances
 from edge.gateway import Gateway
 from edge.notices import tell_balance
-from edge.store import books, customers, records, usage
+from edge.store import books, customers, manual, records, usage
 from edge.store.bills import SumsToDate
 from edge.store.books import Posted
 from edge.store.customers import Account
@@ -135,6 +135,7 @@ def recompute(
         sum(one.after.charge_cents - one.before.charge_cents for one in revisions),
     )
     records.add_event(database, "days_trued_up", around.now, _told(correction, cause))
+    manual.unlist(database, account_id)  # what is known now may be enough for an estimate
     postings = [one.posted for one in revisions if one.posted is not None]
     if postings:
         tell_balance(database, gateway, account, replace(postings[-1], before_cents=postings[0].before_cents), around)

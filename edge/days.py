@@ -123,6 +123,7 @@ def _open_closings(
     tariffs = customers.tariff_spans_of(database, accounts.values())
     ends = usage.last_ends(database, account_ids)
     edited = usage.with_edits(database, account_ids)
+    listed = manual.listed_accounts(database)
     sums = bills.sums_to_date(database, account_ids)
     closings = []
     for account_id in account_ids:
@@ -130,6 +131,7 @@ def _open_closings(
         kept = sums.get(account_id)
         closing = _Closing(database, gateway, accounts[account_id], around, finder, ends.get(account_id), kept)
         closing.edited = account_id in edited
+        closing.listed = account_id in listed
         if closing.is_open:
             closings.append(closing)
     return closings
@@ -182,6 +184,7 @@ class _Closing:
     """One account's open days, closed in order inside one transaction; it knows where the account's bill stands."""
 
     edited = False  # whether a person said the use of any day of the account
+    listed = False  # whether its next day waits for a person: no rule estimates it, now or later
 
     def __init__(
         self,
@@ -233,6 +236,7 @@ class _Closing:
     def closed(self, use: DayUse, charges: dict[str, int], posted: Posted) -> ClosedDay:
         """The next day as it goes on the books; the one after it is the next from here on."""
         self._previous = use.day, use.end_register_wh
+        self.listed = False
         account, now = self.account, self._around.now
         return ClosedDay(
             account.account_id, 1, account.meter_id, use, charges, posted.balance_cents, posted.transaction_id, now
@@ -258,7 +262,7 @@ class _Closing:
 
     def _estimate(self, day: date, previous_end_wh: int | None) -> DayUse | None:
         _, end = self.finder.bounds(day)
-        if self._around.now < end + timedelta(hours=self._gateway.settings.site.estimation.after_hours):
+        if self.listed or self._around.now < end + timedelta(hours=self._gateway.settings.site.estimation.after_hours):
             return None
         found = self.finder.estimate(day, previous_end_wh, {})
         if isinstance(found, DayUse):
