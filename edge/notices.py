@@ -18,7 +18,7 @@ from edge.core.vee import Limits
 from edge.facts import Circumstances
 from edge.gateway import Gateway
 from edge.rulings import Ruling
-from edge.standing import kwh_price, spending_of, standing_of, tariff_today
+from edge.standing import kwh_price, spending_of, standing_of, tariff_today, tariffs_today
 from edge.store import books, customers, many, records
 from edge.store.books import Posted
 from edge.store.customers import Account
@@ -180,25 +180,27 @@ def _tell_pending(
     _tell(database, gateway, account, "pending_disconnect", text, key, zero.entry_id, around.now)
 
 
-def tell_payment(
+def tell_payments(
     database: sqlite3.Connection,
     gateway: Gateway,
-    account: Account,
-    paid: books.StoredPayment,
-    posted: Posted,
+    received: Sequence[tuple[Account, books.StoredPayment, Posted]],
     around: Circumstances,
 ) -> None:
-    """Tell that a payment was received: on the day it was made, where that is known and not still to come."""
-    made_at = paid.paid_at if paid.paid_at is not None and paid.paid_at <= around.now else around.now
+    """Tell that payments were received: on the day each was made, where that is known and not still to come."""
     today = around.now.astimezone(around.zone).date()
-    text = texts.payment_received(
-        paid.amount_cents,
-        paid.to_arrears_cents,
-        made_at.astimezone(around.zone).date(),
-        posted.balance_cents,
-        kwh_price(database, account, tariff_today(database, account, gateway.tariffs, around), today),
-    )
-    _tell(database, gateway, account, "payment", text, f"payment-{paid.payment_id}", posted.entry_id, around.now)
+    tariffs = tariffs_today(database, [account for account, _, _ in received], gateway.tariffs, around)
+    told = []
+    for account, paid, posted in received:
+        made_at = paid.paid_at if paid.paid_at is not None and paid.paid_at <= around.now else around.now
+        text = texts.payment_received(
+            paid.amount_cents,
+            paid.to_arrears_cents,
+            made_at.astimezone(around.zone).date(),
+            posted.balance_cents,
+            kwh_price(database, account, tariffs[account.account_id], today),
+        )
+        told += _notices(gateway, account, "payment", text, f"payment-{paid.payment_id}", posted.entry_id, around.now)
+    _record(database, gateway, told)
 
 
 def tell_returned(
@@ -292,13 +294,29 @@ def _tell(
     now: datetime,
 ) -> None:
     """Record a notice for each of the customer's channels, and leave it where that channel is looked after."""
+    _record(database, gateway, _notices(gateway, account, kind, text, event_key, entry_id, now))
+
+
+def _notices(
+    gateway: Gateway, account: Account, kind: str, text: str, event_key: str, entry_id: int, now: datetime
+) -> list[tuple[records.Notice, str | None]]:
+    """A notice for each of the customer's channels, with the queue in which it waits; None: for a display."""
+    found = []
     for channel in account.notice_channels:
         own = channel == "display" or (channel == "email" and gateway.settings.site.email is not None)
         queue = "notices" if not own else "email" if channel == "email" else None
         phone = account.phone if channel in ("sms", "ivr") else ""
-        notice = records.Notice(account.account_id, kind, text, event_key, entry_id, now, channel, phone)
-        if records.add_notice(database, notice, queue) and own:
-            gateway.notices_for.add(channel)
+        found.append((records.Notice(account.account_id, kind, text, event_key, entry_id, now, channel, phone), queue))
+    return found
+
+
+def _record(
+    database: sqlite3.Connection, gateway: Gateway, notices: Sequence[tuple[records.Notice, str | None]]
+) -> None:
+    queues = {notice.channel: queue for notice, queue in notices}
+    for notice in records.add_notices(database, notices):
+        if queues[notice.channel] != "notices":
+            gateway.notices_for.add(notice.channel)
 
 
 def program_of(gateway: Gateway, account: Account) -> Program:

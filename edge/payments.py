@@ -4,18 +4,19 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from edge.core.arrears import split_payment
 from edge.core.money import format_cents
 from edge.core.payments import MOST_CENTS, Source, paid_when, source_of
 from edge.facts import Circumstances
 from edge.gateway import Gateway
-from edge.notices import tell_balance, tell_payment
+from edge.notices import tell_balances, tell_payments
 from edge.returned_payments import payment_transaction, take_back
-from edge.store import books, customers, fleet, records, returns
+from edge.store import books, customers, fleet, many, records, returns
 from edge.store.books import StoredPayment
 from edge.store.customers import Account
+from edge.store.posting import post_many
 
 UNTOLD_CHANNELS = frozenset({"field", "head end", "enrolment"})  # what a channel is called where none is told
 
@@ -57,71 +58,88 @@ async def take_payment(gateway: Gateway, request: PaymentRequest, by: str) -> Re
 async def take_payments(gateway: Gateway, requests: Sequence[PaymentRequest], by: str) -> list[Receipt]:
     """Post payments that came together in one durable transaction; each has its receipt, a bad one is refused alone."""
     around = gateway.circumstances()
-    return await gateway.record(
-        lambda database: [post_payment(database, gateway, request, around, by) for request in requests]
-    )
+    return await gateway.record(lambda database: post_payments(database, gateway, requests, around, by))
 
 
 def post_payment(
     database: sqlite3.Connection, gateway: Gateway, request: PaymentRequest, around: Circumstances, by: str
 ) -> Receipt:
     """Inside a transaction: the receipt of a payment, posted, found again or refused."""
-    earlier = books.payment(database, request.payment_id)
-    if earlier is not None:
-        return _answer_again(database, earlier, request)
-    account = customers.account(database, request.account_id)
-    if account is None:
-        return _refuse(database, request, f"there is no account {request.account_id}", around.now, by)
-    if request.amount_cents <= 0:
-        amount = format_cents(request.amount_cents)
-        return _refuse(database, request, f"the amount {amount} is not above zero", around.now, by)
-    if request.amount_cents > MOST_CENTS:
-        amount = format_cents(request.amount_cents)
-        return _refuse(database, request, f"the amount {amount} is too large to be one payment", around.now, by)
-    return _post(database, gateway, request, account, around, by)
+    return post_payments(database, gateway, [request], around, by)[0]
 
 
-def _post(
+def post_payments(
     database: sqlite3.Connection,
     gateway: Gateway,
-    request: PaymentRequest,
-    account: Account,
+    requests: Sequence[PaymentRequest],
     around: Circumstances,
     by: str,
-) -> Receipt:
-    paid, remark = _payment_of(database, gateway, request, account, around)
-    transaction = payment_transaction(paid, around, remark)
-    posted = books.post(database, transaction, posted_at=around.now, received_at=paid.made_at, by=by)
-    paid = replace(paid, transaction_id=posted.transaction_id)
-    books.add_payment(database, paid)
-    if posted.before_cents < 0 and paid.made_at < around.now:
-        _tell_paid_before_the_cut(database, account, paid, around)
-    tell_payment(database, gateway, account, paid, posted, around)
-    tell_balance(database, gateway, account, posted, around)
-    if (returned := returns.awaited_payment(database, paid.payment_id)) is not None:
-        posted = take_back(database, gateway, paid, returned, around, by)
-        remark = "; ".join(filter(None, [remark, "the bank had returned it before it came: taken back at once"]))
-    gateway.rule(database, account.account_id, around)
-    parts = paid.to_arrears_cents, paid.to_balance_cents
-    return Receipt(request.payment_id, "posted", remark, *parts, posted.balance_cents)
+) -> list[Receipt]:
+    """Inside a transaction: the receipts of payments, as if they had been posted one after the other."""
+    receipts: list[Receipt] = []
+    start = 0
+    seen: set[str] = set()
+    for index, request in enumerate(requests):
+        names = {f"account {request.account_id}", f"payment {request.payment_id}"}
+        if seen & names:  # a second payment sees what the first one has done
+            receipts += _post_apart(database, gateway, requests[start:index], around, by)
+            start, seen = index, set()
+        seen |= names
+    return receipts + _post_apart(database, gateway, requests[start:], around, by)
 
 
-def _payment_of(
+def _post_apart(
     database: sqlite3.Connection,
     gateway: Gateway,
-    request: PaymentRequest,
-    account: Account,
+    requests: Sequence[PaymentRequest],
     around: Circumstances,
-) -> tuple[StoredPayment, str]:
-    """A payment, split as the program says, and what is to be said of it: a source nobody knows, a wrong clock."""
+    by: str,
+) -> list[Receipt]:
+    """Payments that have neither an id nor an account in common."""
+    earlier = books.payments(database, [request.payment_id for request in requests])
+    accounts = customers.accounts_of(database, [request.account_id for request in requests])
+    balances = many.balances(database, list(accounts))
+    receipts: dict[str, Receipt] = {}
+    fresh: list[_Fresh] = []
+    for request in requests:
+        before, account = earlier.get(request.payment_id), accounts.get(request.account_id)
+        if before is not None:
+            receipts[request.payment_id] = _answer_again(database, before, request)
+        elif account is None or (why := _wrong_amount(request.amount_cents)):
+            why = why if account else f"there is no account {request.account_id}"
+            receipts[request.payment_id] = _refuse(database, request, why, around.now, by)
+        else:
+            fresh.append(_fresh(gateway, request, account, balances[account.account_id], around))
+    if fresh:
+        receipts |= _post(database, gateway, fresh, around, by)
+    return [receipts[request.payment_id] for request in requests]
+
+
+def _wrong_amount(amount_cents: int) -> str:
+    if amount_cents <= 0:
+        return f"the amount {format_cents(amount_cents)} is not above zero"
+    if amount_cents > MOST_CENTS:
+        return f"the amount {format_cents(amount_cents)} is too large to be one payment"
+    return ""
+
+
+class _Fresh(NamedTuple):
+    """A payment to be posted, split as the program says, and what is to be said of it."""
+
+    account: Account
+    paid: StoredPayment
+    remark: str
+
+
+def _fresh(
+    gateway: Gateway, request: PaymentRequest, account: Account, balances: tuple[int, int], around: Circumstances
+) -> _Fresh:
     program, _ = gateway.rulebook.programs[account.program]
-    balance = books.balance_cents(database, account.account_id)
-    debt = books.arrears_cents(database, account.account_id)
     source = source_of(request.source)
     unknown = "" if source else f"the source {request.source!r} is not known: counted as the customer's"
     source = source or Source.CUSTOMER
     made_at, wrong_clock = paid_when(request.paid_at, around.now)
-    to_arrears, to_balance = split_payment(request.amount_cents, balance, debt, program, source)
+    to_arrears, to_balance = split_payment(request.amount_cents, *balances, program, source)
     paid = StoredPayment(
         request.payment_id,
         account.account_id,
@@ -135,7 +153,35 @@ def _payment_of(
         0,
         made_at,
     )
-    return paid, "; ".join(filter(None, [unknown, wrong_clock]))
+    return _Fresh(account, paid, "; ".join(filter(None, [unknown, wrong_clock])))
+
+
+def _post(
+    database: sqlite3.Connection, gateway: Gateway, fresh: list[_Fresh], around: Circumstances, by: str
+) -> dict[str, Receipt]:
+    transactions = [(payment_transaction(one.paid, around, one.remark), one.paid.made_at) for one in fresh]
+    entered = post_many(database, transactions, posted_at=around.now, by=by)
+    stored = [
+        replace(one.paid, transaction_id=posted.transaction_id) for one, posted in zip(fresh, entered, strict=True)
+    ]
+    books.add_payments(database, stored)
+    told = [(one.account, paid, posted) for one, paid, posted in zip(fresh, stored, entered, strict=True)]
+    for account, paid, posted in told:
+        if posted.before_cents < 0 and paid.made_at < around.now:
+            _tell_paid_before_the_cut(database, account, paid, around)
+    tell_payments(database, gateway, told, around)
+    tell_balances(database, gateway, [(account, posted) for account, _, posted in told], around)
+    returned = returns.awaited_payments(database, [paid.payment_id for paid in stored])
+    receipts = {}
+    for one, paid, posted in zip(fresh, stored, entered, strict=True):
+        remark, after = one.remark, posted
+        if (awaited := returned.get(paid.payment_id)) is not None:
+            after = take_back(database, gateway, paid, awaited, around, by)
+            remark = "; ".join(filter(None, [remark, "the bank had returned it before it came: taken back at once"]))
+        parts = paid.to_arrears_cents, paid.to_balance_cents
+        receipts[paid.payment_id] = Receipt(paid.payment_id, "posted", remark, *parts, after.balance_cents)
+    gateway.rule_many(database, [one.account.account_id for one in fresh], around)
+    return receipts
 
 
 def _tell_paid_before_the_cut(

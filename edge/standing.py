@@ -19,10 +19,18 @@ def tariff_today(
     database: sqlite3.Connection, account: Account, tariffs: Mapping[str, Tariff], around: Circumstances
 ) -> Tariff:
     """The prices that an account has today. Raises LookupError when their file is gone."""
-    name = customers.tariff_of(database, account.account_id, around.now.astimezone(around.zone).date())
-    if name not in tariffs:
-        raise LookupError(f"account {account.account_id} has the tariff {name}, of which there is no file any more")
-    return tariffs[name]
+    return tariffs_today(database, [account], tariffs, around)[account.account_id]
+
+
+def tariffs_today(
+    database: sqlite3.Connection, accounts: Sequence[Account], tariffs: Mapping[str, Tariff], around: Circumstances
+) -> dict[str, Tariff]:
+    """The same for any number of accounts."""
+    names = customers.tariffs_of(database, accounts, around.now.astimezone(around.zone).date())
+    for account_id, name in names.items():
+        if name not in tariffs:
+            raise LookupError(f"account {account_id} has the tariff {name}, of which there is no file any more")
+    return {account_id: tariffs[name] for account_id, name in names.items()}
 
 
 def spending(database: sqlite3.Connection, account: Account, credit_cents: int) -> Standing:

@@ -11,14 +11,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from hashlib import sha256
-from json import JSONEncoder
+from json.encoder import encode_basestring_ascii
 
 from edge.core.payments import Source
 
 GENESIS_HASH = "0" * 64  # what stands before the first entry of the chain
 OPENING = "clearing:opening"
-
-_encode = JSONEncoder(separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,7 +318,15 @@ def entry_hash(previous_hash: str, fields: Sequence[str | int | None]) -> str:
     The text that is hashed is a JSON array of the previous hash and the fields, without spaces, in ASCII: it tells
     where a field ends, ``1`` from ``"1"``, and nothing from an empty text, so that no two entries have the same.
     """
-    return sha256(_encode([previous_hash, *fields]).encode("ascii")).hexdigest()
+    text = ",".join([_json(field) for field in (previous_hash, *fields)])
+    return sha256(f"[{text}]".encode("ascii")).hexdigest()
+
+
+def _json(field: str | int | None) -> str:
+    """A field in JSON; written for speed, since every entry of the ledger runs through it."""
+    if isinstance(field, str):
+        return encode_basestring_ascii(field)
+    return "null" if field is None else repr(field)
 
 
 def check_chain(rows: Iterable[tuple[Sequence[str | int | None], str]], first_hash: str = GENESIS_HASH) -> int | None:

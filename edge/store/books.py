@@ -1,6 +1,8 @@
 """The ledger in SQLite: posting, balances, payments; the audit that recomputes them all is in ``audit``."""
 
+import json
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -78,25 +80,33 @@ def payment(database: sqlite3.Connection, payment_id: str) -> StoredPayment | No
     return _payment(row) if row else None
 
 
-def add_payment(database: sqlite3.Connection, paid: StoredPayment) -> None:
-    """Record a payment beside its transaction. Raises sqlite3.IntegrityError when its id was used before."""
-    insert_sealed(
-        database,
-        "payment",
-        (
-            paid.payment_id,
-            paid.account_id,
-            paid.amount_cents,
-            paid.to_arrears_cents,
-            paid.to_balance_cents,
-            None if paid.paid_at is None else instant_text(paid.paid_at),
-            instant_text(paid.made_at),
-            paid.channel,
-            paid.source,
-            instant_text(paid.received_at),
-            paid.transaction_id,
-        ),
+def payments(database: sqlite3.Connection, payment_ids: Sequence[str]) -> dict[str, StoredPayment]:
+    """The payments of these ids; those that there are not are left out."""
+    rows = database.execute(
+        f"{_PAYMENT} WHERE payment_id IN (SELECT value FROM json_each(?))", (json.dumps(payment_ids),)
     )
+    return {row[0]: _payment(row) for row in rows}
+
+
+def add_payments(database: sqlite3.Connection, paid: Sequence[StoredPayment]) -> None:
+    """Record payments beside their transactions. Raises sqlite3.IntegrityError when an id was used before."""
+    rows = [
+        (
+            one.payment_id,
+            one.account_id,
+            one.amount_cents,
+            one.to_arrears_cents,
+            one.to_balance_cents,
+            None if one.paid_at is None else instant_text(one.paid_at),
+            instant_text(one.made_at),
+            one.channel,
+            one.source,
+            instant_text(one.received_at),
+            one.transaction_id,
+        )
+        for one in paid
+    ]
+    insert_sealed(database, "payment", *rows)
 
 
 def was_paid_before(database: sqlite3.Connection, account_id: str, at: datetime) -> bool:

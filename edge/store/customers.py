@@ -168,6 +168,14 @@ def tariff_span(database: sqlite3.Connection, account: Account, day: date) -> Ta
     return next((span for span in reversed(spans) if span.first_day <= day), spans[0])
 
 
+def tariffs_of(database: sqlite3.Connection, accounts: Sequence[Account], day: date) -> dict[str, str]:
+    """The name of the tariff that each account has on a day; before its first day, its first one."""
+    return {
+        account_id: next((span.tariff for span in reversed(spans) if span.first_day <= day), spans[0].tariff)
+        for account_id, spans in tariff_spans_of(database, accounts).items()
+    }
+
+
 def tariff_of(database: sqlite3.Connection, account_id: str, day: date) -> str:
     """The name of the tariff that an account has on a day. Raises LookupError for an unknown account."""
     row = database.execute(

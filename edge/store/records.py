@@ -4,6 +4,7 @@ import hashlib
 import json
 import sqlite3
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -57,12 +58,20 @@ def add_decision(
     return row_id
 
 
+_TO_OUTBOX = "INSERT INTO outbox (kind, subject, payload, created_at) VALUES (?, ?, ?, ?)"
+
+
 def add_outbox(database: sqlite3.Connection, kind: str, subject: str, payload: dict[str, Any], at: datetime) -> None:
     """Queue a message for the head end, committed with the facts that it reports."""
-    database.execute(
-        "INSERT INTO outbox (kind, subject, payload, created_at) VALUES (?, ?, ?, ?)",
-        (kind, subject, json.dumps(payload), instant_text(at)),
-    )
+    add_to_outbox(database, kind, [(subject, payload)], at)
+
+
+def add_to_outbox(
+    database: sqlite3.Connection, kind: str, payloads: Sequence[tuple[str, dict[str, Any]]], at: datetime
+) -> None:
+    """Queue messages of one kind for the head end, each with what it is about."""
+    text = instant_text(at)
+    database.executemany(_TO_OUTBOX, [(kind, subject, json.dumps(payload), text) for subject, payload in payloads])
 
 
 def waiting_outbox(database: sqlite3.Connection, limit: int = 100) -> list[tuple[int, str, str, str]]:
@@ -140,24 +149,45 @@ def add_notice(database: sqlite3.Connection, notice: Notice, queue: str | None =
 
     ``queue`` None: whoever sends it looks for it itself (an in-home display).
     """
-    notice_id = notice.notice_id
-    cursor = database.execute(
-        "INSERT OR IGNORE INTO notice VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            notice_id,
-            notice.account_id,
-            notice.type,
-            notice.channel,
-            notice.text,
-            notice.event_key,
-            notice.entry_id,
-            instant_text(notice.created_at),
-        ),
+    return bool(add_notices(database, [(notice, queue)]))
+
+
+def add_notices(database: sqlite3.Connection, queued: Sequence[tuple[Notice, str | None]]) -> list[Notice]:
+    """Record notices, no two of them the same, each with its queue; those that their channel had not been given."""
+    by_id = {notice.notice_id: (notice, queue) for notice, queue in queued}
+    rows = database.execute(
+        "SELECT notice_id FROM notice WHERE notice_id IN (SELECT value FROM json_each(?))", (json.dumps(list(by_id)),)
     )
-    if cursor.rowcount != 1:
-        return False
-    if queue is None:
-        return True
+    for (known,) in rows.fetchall():
+        del by_id[known]
+    database.executemany(
+        "INSERT INTO notice VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            (
+                notice_id,
+                notice.account_id,
+                notice.type,
+                notice.channel,
+                notice.text,
+                notice.event_key,
+                notice.entry_id,
+                instant_text(notice.created_at),
+            )
+            for notice_id, (notice, _) in by_id.items()
+        ],
+    )
+    database.executemany(
+        _TO_OUTBOX,
+        [
+            (queue, notice_id, json.dumps(_payload(notice_id, notice)), instant_text(notice.created_at))
+            for notice_id, (notice, queue) in by_id.items()
+            if queue is not None
+        ],
+    )
+    return [notice for notice, _ in by_id.values()]
+
+
+def _payload(notice_id: str, notice: Notice) -> dict[str, str]:
     payload = {
         "notice_id": notice_id,
         "account_id": notice.account_id,
@@ -168,8 +198,7 @@ def add_notice(database: sqlite3.Connection, notice: Notice, queue: str | None =
     }
     if notice.phone:
         payload["phone"] = notice.phone
-    add_outbox(database, queue, notice_id, payload, notice.created_at)
-    return True
+    return payload
 
 
 def add_notice_delivery(database: sqlite3.Connection, notice_id: str, at: datetime) -> bool:

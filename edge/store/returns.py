@@ -1,6 +1,8 @@
 """Payments that the bank took back, also those that were taken back before they came."""
 
+import json
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -35,6 +37,16 @@ def returned_payment(database: sqlite3.Connection, payment_id: str) -> ReturnedP
 def awaited_payment(database: sqlite3.Connection, payment_id: str) -> ReturnedPayment | None:
     """The return that came before the payment of this id, or None; it stays on record after the payment has come."""
     return _returned(database, "awaited_payment", payment_id)
+
+
+def awaited_payments(database: sqlite3.Connection, payment_ids: Sequence[str]) -> dict[str, ReturnedPayment]:
+    """The returns that came before the payments of these ids."""
+    rows = database.execute(
+        "SELECT payment_id, returned_at, fee_cents, reason FROM awaited_payment"
+        " WHERE payment_id IN (SELECT value FROM json_each(?))",
+        (json.dumps(payment_ids),),
+    )
+    return {payment_id: ReturnedPayment(instant_of(at), fee, reason) for payment_id, at, fee, reason in rows}
 
 
 def _returned(database: sqlite3.Connection, table: str, payment_id: str) -> ReturnedPayment | None:

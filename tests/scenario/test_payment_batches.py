@@ -1,0 +1,68 @@
+"""Payments that come together: one transaction, and every payment as it would have been posted alone."""
+
+from pathlib import Path
+
+import pytest
+
+from edge.gateway import Gateway
+from edge.payments import PaymentRequest, take_payment, take_payments
+from edge.returned_payments import return_payment
+from edge.store.audit import audit
+from tests.scenario.money_site import a_gateway, enrolled, standing
+
+
+def payment(payment_id: str, account: int, cents: int, source: str = "") -> PaymentRequest:
+    return PaymentRequest(payment_id, f"A-{account}", cents, None, "kiosk", source)
+
+
+TOGETHER = [
+    payment("P-1", 1, 10_00),
+    payment("P-2", 2, 20_00),
+    payment("P-3", 1, 30_00),  # the same account again: its share is of what the first left of the debt
+    payment("P-2", 2, 20_00),  # came twice
+    payment("P-2", 3, 21_00),  # the id of another
+    payment("P-4", 9, 5_00),  # nobody's
+    payment("P-5", 3, 0),
+    payment("P-6", 3, 7_00, "blue"),
+    payment("P-7", 2, 8_00),  # the bank has returned it already
+]
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[Path, Path]:
+    together, alone = tmp_path / "together", tmp_path / "alone"
+    together.mkdir()
+    alone.mkdir()
+    return together, alone
+
+
+async def prepared(gateway: Gateway) -> None:
+    await enrolled(gateway, 1, opening_balance="-12.00", arrears="11.00")
+    await enrolled(gateway, 2, opening_balance="3.00", low_balance_notice="20.00")
+    await enrolled(gateway, 3)
+    await return_payment(gateway, "P-7", None, 1_00, "no funds", "test")
+
+
+async def told(gateway: Gateway) -> list[tuple[str, ...]]:
+    """What customers were told, without the ledger entry that a notice follows."""
+    return await gateway.store.read(
+        lambda d: d.execute("SELECT account_id, type, channel, text FROM notice ORDER BY 1, 2, event_key, 3").fetchall()
+    )
+
+
+async def test_payments_that_come_together_are_what_they_would_be_one_by_one(folders: tuple[Path, Path]) -> None:
+    together, alone = folders
+    with a_gateway(together) as batched, a_gateway(alone) as single:
+        await prepared(batched)
+        await prepared(single)
+        receipts = await take_payments(batched, TOGETHER, "test")
+        assert receipts == [await take_payment(single, request, "test") for request in TOGETHER]
+        statuses = ["posted", "posted", "posted", "duplicate", "conflict", "refused", "refused", "posted", "posted"]
+        assert [receipt.status for receipt in receipts] == statuses
+        for account_id in ("A-1", "A-2", "A-3"):
+            assert await standing(batched, account_id) == await standing(single, account_id)
+        assert await told(batched) == await told(single)
+        codes = "SELECT account_id, action, codes FROM decision ORDER BY account_id, decision_id"
+        decided = [await one.store.read(lambda d: d.execute(codes).fetchall()) for one in (batched, single)]
+        assert decided[0][-1] == decided[1][-1]
+        assert await batched.store.read(lambda d: list(audit(d))) == []
