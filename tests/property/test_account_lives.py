@@ -35,6 +35,7 @@ from edge.payments import PaymentRequest, take_payment
 from edge.refusals import RequestRefused
 from edge.returned_payments import return_payment
 from edge.settings import load_settings
+from edge.settlement import refund
 from edge.store import books, fleet, usage
 from edge.store.engine import Store
 from edge.tariffs import parse_tariff
@@ -127,8 +128,12 @@ class Site:
                 if kind >= SAID:
                     await self._polled(gateway)
                 await happens(gateway)
+            found = {life.account_id: await store.read(partial(outcome, life=life)) for life in self.lives}
+            for life in self.lives:
+                if life.leaves_at is not None:
+                    await settled(gateway, life, found[life.account_id])
             assert await store.read(faults) == []
-            return {life.account_id: await store.read(partial(outcome, life=life)) for life in self.lives}
+            return found
         finally:
             store.close()
 
@@ -231,6 +236,17 @@ def request_of(life: Life, payment: Payment) -> PaymentRequest:
     return PaymentRequest(
         payment.payment_id, life.account_id, payment.cents, payment.made_at, "web", payment.source, "web"
     )
+
+
+async def settled(gateway: Gateway, life: Life, before: Outcome) -> None:
+    """The final bill is settled, once: credit pays old debt and is refunded, what lacks becomes debt."""
+    if before.balance != 0:
+        done = await refund(gateway, life.account_id, f"R-{life.number}", "check", "test")
+        assert done.refund.settlement.refunded_cents == max(0, before.balance - before.debt)
+    after = await gateway.store.read(partial(outcome, life=life))
+    assert (after.balance, after.debt) == (0, max(0, before.debt - before.balance))
+    with pytest.raises(RequestRefused, match="nothing is left to settle"):
+        await refund(gateway, life.account_id, f"R-{life.number}-again", "check", "test")
 
 
 async def paid(gateway: Gateway, life: Life, payment: Payment) -> None:

@@ -204,7 +204,7 @@ def _exchange(chance: Random, life: Life, start: datetime, counts: list[int]) ->
 def _report(chance: Random, life: Life, start: datetime, at: datetime, counts: list[int], modulo: int) -> None:
     """What the customer reads off the meter at some minute, sometimes wrongly."""
     index = (at - start) // HOUR
-    if not life.enrolled_at < at or index >= len(counts) - 2:
+    if not life.enrolled_at < at or index >= len(counts) - 4:
         return
     count = max(0, counts[index] + chance.choice((0, 0, chance.randrange(-20_000, 20_000))))
     exchange = life.exchange
