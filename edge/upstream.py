@@ -1,6 +1,8 @@
 """The head end: its messages taken one by one and acknowledged once durable; the outbox sent in order."""
 
+import asyncio
 import sqlite3
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 
 import structlog
@@ -9,7 +11,7 @@ from edge.clock import pause
 from edge.core.model import HoldKind, Protection
 from edge.core.money import parse_cents
 from edge.gateway import Gateway
-from edge.payments import PaymentRequest, Receipt, post_payment
+from edge.payments import PaymentRequest, Receipt, post_payments
 from edge.refusals import RequestRefused
 from edge.requests import confirm_notice, reject, take_weather
 from edge.restraints import (
@@ -31,6 +33,7 @@ log = structlog.get_logger()
 
 BY = "head end"
 SEND_AGAIN_AFTER_S = 1.0
+MOST_TOGETHER = 200  # payments posted in one transaction
 
 
 class HeadEnd:
@@ -42,9 +45,21 @@ class HeadEnd:
 
     async def receive(self) -> None:
         """Take messages for as long as the daemon runs. A message is acknowledged after what it says is durable."""
+        arrived: asyncio.Queue[HeadEndMessage | None] = asyncio.Queue(MOST_TOGETHER)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._listen(arrived))
+            async for batch in _batches(arrived):
+                if batch[0].kind == "payments":
+                    await self._take_payments(batch)
+                else:
+                    await self._take(batch[0])
+                for message in batch:
+                    await self._link.acknowledge(message)
+
+    async def _listen(self, arrived: "asyncio.Queue[HeadEndMessage | None]") -> None:
         async for message in self._link.messages():
-            await self._take(message)
-            await self._link.acknowledge(message)
+            await arrived.put(message)
+        await arrived.put(None)
 
     async def _take(self, message: HeadEndMessage) -> None:
         try:
@@ -64,8 +79,6 @@ class HeadEnd:
         gateway = self._gateway
         now = gateway.clock.now()
         match message:
-            case messages.Payment():
-                await self._take_payment(message)
             case messages.ReturnedPayment(payment_id=payment_id, returned_at=at, reason=reason):
                 fee_cents = parse_cents(message.fee) if "fee" in message.model_fields_set else None
                 await return_payment(gateway, payment_id, at, fee_cents, reason, BY)
@@ -82,28 +95,29 @@ class HeadEnd:
             case messages.NoticeReceipt(notice_id=notice_id, delivered_at=delivered_at):
                 await confirm_notice(gateway, notice_id, delivered_at)
 
-    async def _take_payment(self, payment: messages.Payment) -> None:
+    async def _take_payments(self, together: Sequence[HeadEndMessage]) -> None:
+        """Post payments that have arrived together in one transaction; one that says nothing sensible is refused."""
+        requests = []
+        for message in together:
+            try:
+                parsed = messages.parse(message.kind, message.payload)
+            except MessageRejected as problem:
+                await self._refuse(message, problem.reason, problem.message_id)
+                continue
+            assert isinstance(parsed, messages.Payment)
+            requests.append(_request(parsed))
+        if not requests:
+            return
         gateway = self._gateway
-        request = PaymentRequest(
-            payment.payment_id,
-            payment.account_id,
-            parse_cents(payment.amount),
-            payment.paid_at,
-            payment.channel,
-            payment.source,
-            usual_channel=BY,
-        )
         around = gateway.circumstances()
 
-        def work(database: sqlite3.Connection) -> Receipt:
-            receipt = post_payment(database, gateway, request, around, BY)
-            status = "refused" if receipt.status == "conflict" else receipt.status
-            answer = {"payment_id": receipt.payment_id, "status": status, "reason": receipt.reason}
-            records.add_outbox(database, "receipts", receipt.payment_id, answer, around.now)
-            return receipt
+        def work(database: sqlite3.Connection) -> list[Receipt]:
+            receipts = post_payments(database, gateway, requests, around, BY)
+            records.add_to_outbox(database, "receipts", [_answer(receipt) for receipt in receipts], around.now)
+            return receipts
 
-        receipt = await gateway.record(work)
-        log.info("payment", payment=request.payment_id, account=request.account_id, status=receipt.status)
+        for request, receipt in zip(requests, await gateway.record(work), strict=True):
+            log.info("payment", payment=request.payment_id, account=request.account_id, status=receipt.status)
 
     async def _refuse(self, message: HeadEndMessage, reason: str, message_id: str | None) -> None:
         log.warning("message refused", kind=message.kind, reason=reason)
@@ -145,3 +159,40 @@ class HeadEnd:
 
         if await self._gateway.store.write(work):
             self._gateway.facts_changed.set()  # a notice was sent: a grace may run from now
+
+
+async def _batches(arrived: "asyncio.Queue[HeadEndMessage | None]") -> AsyncIterator[list[HeadEndMessage]]:
+    """Payments that have already arrived together, every other message alone, all in their order."""
+    together: list[HeadEndMessage] = []
+    while True:
+        if together and (arrived.empty() or len(together) == MOST_TOGETHER):
+            yield together
+            together = []
+        message = await arrived.get()
+        if together and (message is None or message.kind != "payments"):
+            yield together
+            together = []
+        if message is None:
+            return
+        if message.kind == "payments":
+            together.append(message)
+        else:
+            yield [message]
+
+
+def _request(payment: messages.Payment) -> PaymentRequest:
+    return PaymentRequest(
+        payment.payment_id,
+        payment.account_id,
+        parse_cents(payment.amount),
+        payment.paid_at,
+        payment.channel,
+        payment.source,
+        usual_channel=BY,
+    )
+
+
+def _answer(receipt: Receipt) -> tuple[str, dict[str, str]]:
+    """What the head end is told of a payment, and about which one."""
+    status = "refused" if receipt.status == "conflict" else receipt.status
+    return receipt.payment_id, {"payment_id": receipt.payment_id, "status": status, "reason": receipt.reason}

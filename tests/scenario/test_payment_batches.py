@@ -1,14 +1,21 @@
 """Payments that come together: one transaction, and every payment as it would have been posted alone."""
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from edge.gateway import Gateway
 from edge.payments import PaymentRequest, take_payment, take_payments
 from edge.returned_payments import return_payment
+from edge.store import records
 from edge.store.audit import audit
+from edge.upstream import HeadEnd
+from protocols.link import HeadEndMessage
 from tests.scenario.money_site import a_gateway, enrolled, standing
+from tests.stand_ins import SilentHeadEnd
 
 
 def payment(payment_id: str, account: int, cents: int, source: str = "") -> PaymentRequest:
@@ -66,3 +73,49 @@ async def test_payments_that_come_together_are_what_they_would_be_one_by_one(fol
         decided = [await one.store.read(lambda d: d.execute(codes).fetchall()) for one in (batched, single)]
         assert decided[0][-1] == decided[1][-1]
         assert await batched.store.read(lambda d: list(audit(d))) == []
+
+
+class Acknowledging(SilentHeadEnd):
+    """A head end that notes what was on the books when a message was acknowledged."""
+
+    def __init__(self, gateway: Gateway, says: Sequence[HeadEndMessage]) -> None:
+        super().__init__(says)
+        self._gateway = gateway
+        self.acknowledged: list[tuple[object, int]] = []
+
+    async def acknowledge(self, message: HeadEndMessage) -> None:
+        posted = await self._gateway.store.read(lambda d: d.execute("SELECT count(*) FROM payment").fetchone()[0])
+        self.acknowledged.append((message.token, posted))
+
+
+def said(number: int, amount: str) -> HeadEndMessage:
+    text = {"payment_id": f"P-{number}", "account_id": "A-1", "amount": amount}
+    return HeadEndMessage("payments", json.dumps(text).encode(), False, number)
+
+
+async def test_messages_are_acknowledged_after_their_commit_and_a_bad_one_is_refused_alone(tmp_path: Path) -> None:
+    with a_gateway(tmp_path) as gateway:
+        await enrolled(gateway)
+        release = HeadEndMessage("holds", b"{}", False, "hold")
+        head_end = Acknowledging(gateway, [said(1, "10.00"), said(2, "ten"), said(3, "5.00"), release, said(4, "1.00")])
+        commits = 0
+        write = gateway.store.write
+
+        async def counted(work: Any) -> Any:
+            nonlocal commits
+            commits += 1
+            return await write(work)
+
+        gateway.store.write = counted  # type: ignore[method-assign]
+        await HeadEnd(gateway, head_end).receive()
+        assert head_end.acknowledged == [(1, 2), (2, 2), (3, 2), ("hold", 2), (4, 3)]
+        assert await standing(gateway) == (16_00, 0)
+        rows = await gateway.store.read(records.waiting_outbox)
+        receipts = [json.loads(payload) for _, kind, _, payload in rows if kind == "receipts"]
+        assert [(one["payment_id"], one["status"]) for one in receipts] == [
+            ("P-2", "refused"),
+            ("P-1", "posted"),
+            ("P-3", "posted"),
+            ("P-4", "posted"),
+        ]
+        assert commits == 5  # P-1 with P-3, P-4; what was refused, and its receipt
