@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check bench soak wheel packages lock
+.PHONY: demo test check bench soak mutations wheel packages lock
 
 $(STAMP): requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -32,6 +32,9 @@ bench: $(STAMP)  ## figures side by side with the peers (installs gcc and libmod
 
 soak: $(STAMP)  ## search for a counter-example to the promise, on all cores, for SOAK_MINUTES (10)
 	@$(BIN)/python -m meter_sim.soak --minutes $(or $(SOAK_MINUTES),10) $(SOAK_ARGS)
+
+mutations: $(STAMP)  ## single faults put into a copy of the sources: which of them the tests and simulate catch
+	@$(BIN)/python -m tests.mutations --simulate $(MUTATIONS_ARGS)
 
 wheel: $(STAMP)  ## build the wheel and use it from an empty directory
 	$(BIN)/python -m pytest -q tests/e2e/test_wheel.py

@@ -3,12 +3,14 @@
 import asyncio
 import random
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, time, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from meter_sim.utility import InProcessHeadEnd
 from meter_sim.virtual_time import CivilClock, rest
 
+CENTRAL = ZoneInfo("America/Chicago")
 DAY_S = 86_400
 RETURN_FEE = "25.00"
 HOLD_KINDS = ("dispute", "settlement", "aid_pending", "operator")
@@ -125,6 +127,14 @@ class Customer:
             self._head_end.say(kind, content)
 
 
+def _end(at: datetime, chance: random.Random) -> datetime:
+    """An end that somebody would name: mostly where windows begin and end, in Oklahoma's civil time."""
+    if chance.random() < 0.3:
+        return at
+    clock = chance.choice((time(), time(8), time(12), time(14, 30), time(15, 30)))
+    return datetime.combine(at.astimezone(CENTRAL).date() + timedelta(days=1), clock, CENTRAL)
+
+
 class Clerk:
     """The utility's back office: a hold a week for every fortieth account, an order of the Commission now and then."""
 
@@ -154,7 +164,7 @@ class Clerk:
                 "reason": "as the customer asked",
             }
             if chance.random() < 0.5:
-                content["until"] = (now + timedelta(hours=chance.randint(6, 150))).isoformat()
+                content["until"] = _end(now + timedelta(hours=chance.randint(6, 150)), chance).isoformat()
                 self._head_end.say("holds", content)
                 continue
             self._head_end.say("holds", content)
@@ -169,6 +179,6 @@ class Clerk:
             await rest(self._clock, chance.uniform(10, 60) * DAY_S)
             number += 1
             now = self._clock.now()
-            until = now + timedelta(hours=chance.randint(20, 70))
+            until = _end(now + timedelta(hours=chance.randint(20, 70)), chance)
             content = {"order": f"Order {number}", "from": now.isoformat(), "until": until.isoformat()}
             self._head_end.say("moratoriums", content)

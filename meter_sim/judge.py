@@ -196,6 +196,8 @@ class _Judge:
         reasons += [f"in an ordered moratorium, {order}" for order in self._moratoriums]
         if any(fault.ended is None and at - fault.began > FEED_LASTS for fault in self._faults.get("broker", ())):
             reasons.append("with no sign of the payment feed for more than 15 minutes")
+        if any(fault.ended is None for fault in self._faults.get("clock", ())):
+            reasons.append("by a clock that was set wrong")
         return [f"a disconnect was sent {reason}" for reason in reasons if reason]
 
     def _relay(self, event: Row, account: _Account, at: datetime) -> None:

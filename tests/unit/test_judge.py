@@ -74,6 +74,7 @@ def with_key(kind: str, **keys: Any) -> Callable[[list[Row]], list[Row]]:
         (inserted(row("15T08:00:00", "moratorium", order="O", active=True)), "in an ordered moratorium"),
         (inserted(row("14T10:00:00", "notice", account_id="A-1", type="returned_payment")), "a returned payment"),
         (inserted(row("15T08:44:59", "fault", target="broker", fault="away")), "no sign of the payment feed"),
+        (inserted(row("15T08:59:59", "fault", target="clock", fault="forwards")), "by a clock that was set wrong"),
         (with_key("observation", at="2026-10-15T06:59:59-05:00"), "without an observation of the last 2 hours"),
         (with_key("observation", heat_index_f=None), "an observation with a value missing"),
         (with_key("forecast", heat_index_f=[60.0] * 17 + [101.0] + [60.0] * 138), "with a heat index of 101 F"),

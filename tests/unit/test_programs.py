@@ -1,5 +1,6 @@
 """Programs from files: what ships, what is inherited and overridden, and a sentence for every fault."""
 
+from collections.abc import Iterator
 from datetime import date, time, timedelta
 from pathlib import Path
 from typing import Any
@@ -226,3 +227,22 @@ def test_the_share_of_a_payment(
     amount: int, balance: int, arrears: int, overrides: dict[str, Any], split: tuple[int, int]
 ) -> None:
     assert split_payment(amount, balance, arrears, shipped("default", overrides)) == split
+
+
+def federal_holidays(year: int) -> Iterator[date]:
+    """5 U.S.C. 6103, by counting: third Mondays and the like; fixed days, and when they are observed."""
+    for month, weekday, number in ((1, 0, 3), (2, 0, 3), (9, 0, 1), (10, 0, 2), (11, 3, 4)):
+        first = date(year, month, 1)
+        yield first + timedelta(days=(weekday - first.weekday()) % 7 + 7 * (number - 1))
+    yield date(year, 5, 31) - timedelta(days=date(year, 5, 31).weekday())
+    for fixed in ((1, 1), (6, 19), (7, 4), (11, 11), (12, 25)):
+        day = date(year, *fixed)
+        yield day
+        yield day + timedelta(days={5: -1, 6: 1}.get(day.weekday(), 0))
+
+
+@pytest.mark.parametrize("name", ["default", "strict", "pso-prepay", "missouri"])
+def test_no_federal_holiday_is_missing(name: str) -> None:
+    _, holiday = find_program(name, {})
+    missing = [day for year in range(2026, 2041) for day in federal_holidays(year) if not holiday(day)]
+    assert missing == []
