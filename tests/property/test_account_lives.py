@@ -64,7 +64,7 @@ from tests.reference.random_tariffs import random_tariff
 from tests.stand_ins import SettableClock, SilentHeadEnd
 
 SOAK = int(os.environ.get("AMI_EDGE_SOAK", "1"))
-LIVES = 16  # at one gateway
+LIVES = 12  # at one gateway
 LINE = '[[lines]]\nid = "bus"\ntransport = "modbus-tcp"\nhost = "127.0.0.1"\n'
 METER = '[[meters]]\nid = "M-{0}"\nprofile = "hiking-dds238-2-znsr"\nline = "bus"\nunit = {0}\nct_ratio = {1}\n'
 MODULO = 10 * 2**32  # the first Wh that those meters cannot show
@@ -72,7 +72,7 @@ CATALOG: list[Catalog] = []  # what ships, read once
 SHIPPED = Path(__file__).parents[2] / "config" / "tariffs"
 TIMES = (  # first day, days: over the ends of months, both changes of the clocks, 29 February, a season's first day
     *((date(2026, 10, 20), 24), (date(2026, 2, 20), 24), (date(2028, 2, 24), 20), (date(2026, 5, 25), 16)),
-    *((date(2026, 12, 28), 40), (date(2026, 9, 25), 12)),
+    *((date(2026, 12, 28), 34), (date(2026, 9, 25), 12)),
 )
 SAID, NIGHT = 7, 8  # of what happens at one instant, this comes last: what is said of registers, the day close
 Happens = Callable[[Gateway], Coroutine[Any, Any, Any]]

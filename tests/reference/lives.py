@@ -193,10 +193,12 @@ def _measure(chance: Random, life: Life, start: datetime, end: datetime, modulo:
 def _exchange(chance: Random, life: Life, start: datetime, counts: list[int]) -> None:
     """A new meter within the hour after one of the reads; what is read after it counts from its first register."""
     index = chance.randrange(1, len(counts) - 3)
-    at = start + index * HOUR + timedelta(minutes=chance.randrange(5, 59))
+    minutes = chance.randrange(5, 59)
+    at = start + index * HOUR + timedelta(minutes=minutes)
     if at <= life.enrolled_at:
         return
-    initial, final = chance.choice((0, 7, chance.randrange(900))), counts[index]
+    initial = chance.choice((0, 7, chance.randrange(900)))
+    final = counts[index] + (counts[index + 1] - counts[index]) * minutes // 60
     life.exchange = Exchange(at, final, initial, final)
     life.reads = [(on, shown if on < at else initial + count - final, count) for on, shown, count in life.reads]
 
