@@ -32,6 +32,7 @@ from protocols.profile import Profile
 
 log = structlog.get_logger()
 
+POWER_BELOW_W = 25  # what may seem to flow through an open switch, where the profile does not say
 HEARTBEAT = timedelta(minutes=2)
 PROGRESS_WINDOW = timedelta(minutes=8)  # every loop that matters stirs at least every five minutes
 
@@ -115,9 +116,7 @@ def confirmations(settings: Settings, catalog: Catalog) -> dict[str, Confirmatio
     found = {}
     for meter in settings.site.meters:
         how = catalog.profiles[meter.profile].confirm
-        found[meter.id] = Confirmation(
-            how.read_after_ms / 1000, how.poll_ms / 1000, how.deadline_ms / 1000, how.require_power_below_w
-        )
+        found[meter.id] = Confirmation(how.read_after_ms / 1000, how.poll_ms / 1000, how.deadline_ms / 1000)
     return found
 
 
@@ -142,7 +141,7 @@ def polled_meters(settings: Settings, catalog: Catalog, links: Mapping[str, Mete
             link=links[meter.id],
             every=timedelta(seconds=meter.poll_seconds or site.polling.every_seconds),
             limits=read_limits(catalog.profiles[meter.profile], meter),
-            serial=meter.serial,
+            power_below_w=catalog.profiles[meter.profile].confirm.require_power_below_w or POWER_BELOW_W,
         )
         for meter in site.meters
     ]

@@ -14,7 +14,8 @@ from edge.core.model import Facts, Forecast, Observation, Relay
 from edge.core.programs import Program
 from edge.core.rating import DayUsage
 from edge.core.usage import Line, line
-from edge.store import books, customers, fleet, many, quarantines, restraints, usage
+from edge.store import books, conditions, customers, fleet, many, quarantines, restraints, usage
+from edge.store.conditions import Condition
 from edge.store.customers import Account
 
 HolidayLookup = Callable[[date], str | None]
@@ -87,6 +88,7 @@ def gather_many(database: sqlite3.Connection, subjects: Sequence[Subject], aroun
     on_record = _OnRecord(database, [subject.account for subject in subjects])
     moratoriums = restraints.moratoriums(database)
     budget = _Budget(database, around)
+    questioned = conditions.questioned(database)
     found = []
     for account, program, switchgear in subjects:
         account_id = account.account_id
@@ -127,6 +129,7 @@ def gather_many(database: sqlite3.Connection, subjects: Sequence[Subject], aroun
                 payments_feed_seen_at=around.payments_feed_seen_at,
                 disconnects_left=disconnects_left,
                 limited_by=limited_by,
+                meter_questioned=_question(questioned.get(account.meter_id)),
                 shadow_mode=around.shadow_mode,
             )
         )
@@ -171,6 +174,15 @@ def _paid_since(database: sqlite3.Connection, account_id: str, program: Program,
     if books.was_paid_before(database, account_id, cut_at):
         paid = max(paid, program.reconnect_payments_cents)  # it would have kept power on: nothing more is asked
     return paid
+
+
+def _question(found: Condition | None) -> str:
+    """Why the meter that answers is not the one that the account is billed by, if so."""
+    if found is None:
+        return ""
+    if other := found.data.get("other"):
+        return f"meter {found.meter_id} and meter {other} answer for each other: whose switch would move is not known"
+    return f"another meter answers, serial number {found.data.get('serial')}: its exchange is not recorded"
 
 
 def _still_serves(database: sqlite3.Connection, account: Account) -> bool:

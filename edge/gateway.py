@@ -18,7 +18,8 @@ from edge.core.weather import DocumentKind
 from edge.facts import Circumstances, Rulebook, Switchgear
 from edge.rulings import Asked, Ruling, rule_on, rule_on_many
 from edge.settings import Settings
-from edge.store import past, records
+from edge.store import conditions, past, records
+from edge.store.conditions import QUESTIONED
 from edge.store.engine import Store
 from edge.weather_feed import ParsedWeather, WeatherRejected, parse_document
 from protocols.link import HeadEndLink, MeterLink
@@ -77,6 +78,8 @@ class Gateway:
     weather: WeatherInForce = field(default_factory=WeatherInForce)
     payments_feed_seen_at: datetime | None = None
     under_command: set[str] = field(default_factory=set)
+    serials: dict[str, str] = field(default_factory=dict)  # by meter, the serial number in force, where one is
+    questioned: set[str] = field(default_factory=set)  # meters for which another one answered
     commanded_at: dict[str, float] = field(default_factory=dict)  # by the loop's clock: what was seen before is old
     deciding: bool = False  # many accounts are being decided: their disconnects wait until all are
     polls_missed: dict[str, int] = field(default_factory=dict)  # by meter: polls in vain since it last answered
@@ -143,6 +146,16 @@ class Gateway:
             (self.mail_waiting if self.notices_for.pop() == "email" else self.displays_waiting).set()
         return result
 
+    def expect_serial(self, meter_id: str, serial: str) -> None:
+        """From now on the meter of this id is the one with this serial number."""
+        self.serials[meter_id] = serial
+        if meter_id in self.links:
+            self.links[meter_id].expect_serial(serial)
+
+    def is_other(self, meter_id: str, serial: str | None) -> bool:
+        """Whether a serial number tells that another meter answered for this one."""
+        return serial is not None and self.serials.get(meter_id, serial) != serial
+
     @contextmanager
     def commanding(self, meter_id: str) -> Iterator[None]:
         """While this lasts, only the command's own read-backs say where a meter's relay is."""
@@ -163,8 +176,13 @@ class Gateway:
         That the daemon was away is written down, and by which rules it decides from now on.
         """
 
+        self.serials = {meter.id: meter.serial for meter in self.settings.site.meters if meter.serial is not None}
+
         def stored(database: sqlite3.Connection) -> tuple[datetime | None, WeatherInForce]:
             past.keep_rules(database, self.rulebook.digest, self.rulebook.texts, self.clock.now())
+            for meter_id, serial in conditions.serials(database).items():
+                self.expect_serial(meter_id, serial)
+            self.questioned = {one.meter_id for one in conditions.in_force(database) if one.condition in QUESTIONED}
             known = records.state(database)
             if "heartbeat" not in known:
                 return None, stored_weather(database)

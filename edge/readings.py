@@ -16,7 +16,7 @@ import structlog
 from edge import reconciliation
 from edge.core import vee
 from edge.gateway import Gateway
-from edge.store import fleet, records, usage
+from edge.store import conditions, fleet, records, usage
 from edge.store.fleet import StoredRead
 from protocols.link import Concentrator, LinkError, MeterLink, Readout, RelayState
 
@@ -37,7 +37,10 @@ class PolledMeter:
     link: MeterLink
     every: timedelta
     limits: vee.Limits
-    serial: str | None = None
+    power_below_w: int = 25  # what may seem to flow through an open switch
+    powered: int = 0  # so many polls in a row saw power flow through an open switch
+    welded: bool = False  # that was told
+    other: str | None = None  # the serial number of another meter that answered, as it was told
     due: datetime | None = None
     failures: int = 0
     link_state: str = "unknown"
@@ -61,10 +64,6 @@ class PolledMeter:
             self.due = now
         return self.due <= now
 
-    def is_other(self, serial: str | None) -> bool:
-        """Whether a serial number tells that another meter answered."""
-        return self.serial is not None and serial not in (None, self.serial)
-
 
 @dataclass
 class _Batch:
@@ -72,9 +71,16 @@ class _Batch:
     links: list[tuple[str, str, datetime, str]] = field(default_factory=list)
     relays: list[tuple[PolledMeter, RelayState, datetime, float]] = field(default_factory=list)
     alarms: list[tuple[str, datetime, dict[str, object]]] = field(default_factory=list)
+    powers: list[tuple[str, int | None, datetime]] = field(default_factory=list)  # through an open switch, or no more
+    serials: list[tuple[str, str | None, datetime]] = field(default_factory=list)  # of another meter, or its own again
 
     def __bool__(self) -> bool:
-        return bool(self.reads or self.links or self.relays or self.alarms)
+        return bool(self.reads or self.links or self.surprising)
+
+    @property
+    def surprising(self) -> bool:
+        """Whether somebody else may have something to do about it."""
+        return bool(self.relays or self.alarms or self.powers or self.serials)
 
 
 class ReadSaver:
@@ -96,7 +102,7 @@ class ReadSaver:
                 return  # it went with another's
             batches, self._waiting = self._waiting, []
             gateway = self._gateway
-            write = gateway.record if any(each.relays or each.alarms for each in batches) else gateway.store.write
+            write = gateway.record if any(each.surprising for each in batches) else gateway.store.write
             await write(lambda database: self._write(database, batches))
         gateway.reads_saved.set()
 
@@ -106,6 +112,10 @@ class ReadSaver:
             fleet.save_links(database, batch.links)
             for kind, at, data in batch.alarms:
                 records.add_event(database, kind, at, data)
+            for meter_id, serial, at in batch.serials:
+                reconciliation.take_serial(database, self._gateway, meter_id, serial, at)
+            for meter_id, power_w, at in batch.powers:
+                reconciliation.take_power(database, meter_id, power_w, at)
             for meter, relay, at, asked_at in batch.relays:
                 self._save_relay(database, meter, relay, at, asked_at)
 
@@ -208,6 +218,7 @@ class LinePoller:
                 meter.last = usage.last_register(database, meter.meter_id)
                 change = fleet.relay_change(database, meter.meter_id)
                 meter.relay = None if change is None else change.relay
+                meter.welded = reconciliation.WELDED in conditions.of_meter(database, meter.meter_id)
 
         self._remembered = self._gateway.reads_mended
         await self._gateway.store.read(stored)
@@ -237,9 +248,10 @@ class LinePoller:
             self._answered(meter.meter_id)
         meter.failures, meter.link_state = 0, "ok"
         self._gateway.polls_missed.pop(meter.meter_id, None)
-        other = meter.is_other(readout.serial)
+        other = self._observe_serial(meter, readout.serial, now)
         if not other:  # where another meter's relay stands says nothing of this one's
             self._observe_relay(meter, readout.relay, now, asked_at)
+            self._observe_power(meter, readout, now)
         if readout.energy_import_wh is None:
             return
         new = vee.RegisterRead(now, readout.energy_import_wh)
@@ -279,6 +291,27 @@ class LinePoller:
             return
         if relay.value != meter.relay or commanded_since(self._gateway, meter.meter_id, meter.relay_seen_at):
             self._batch.relays.append((meter, relay, now, asked_at))
+
+    def _observe_serial(self, meter: PolledMeter, serial: str | None, now: datetime) -> bool:
+        """Whether another meter answered; news of it is told."""
+        other = self._gateway.is_other(meter.meter_id, serial)
+        if other and serial != meter.other:
+            self._batch.serials.append((meter.meter_id, serial, now))
+            meter.other = serial
+        elif not other and serial is not None and (meter.other or meter.meter_id in self._gateway.questioned):
+            self._batch.serials.append((meter.meter_id, serial, now))
+            meter.other = None
+        return other
+
+    def _observe_power(self, meter: PolledMeter, readout: Readout, now: datetime) -> None:
+        """Two polls in a row that see power flow through an open switch say that its contacts are welded."""
+        flows = readout.relay is RelayState.DISCONNECTED and (readout.power_w or 0) >= meter.power_below_w
+        if meter.meter_id in self._gateway.under_command:
+            flows = False
+        meter.powered = meter.powered + 1 if flows else 0
+        if (meter.powered >= 2) != meter.welded and (meter.powered >= 2 or not flows):
+            meter.welded = not meter.welded
+            self._batch.powers.append((meter.meter_id, readout.power_w if meter.welded else None, now))
 
     def _schedule(self, meter: PolledMeter, now: datetime) -> None:
         """The next poll on the meter's own grid; a day's boundary is always one of its points."""

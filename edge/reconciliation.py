@@ -15,10 +15,14 @@ from edge.core.orders import LATE_DELIVERY, OURS, Cause, follows_the_rules, rela
 from edge.gateway import Gateway
 from edge.rulings import Asked, Ruling, want
 from edge.store import conditions, customers, fleet, records
+from edge.store.conditions import QUESTIONED
 from edge.store.fleet import RelayChange, SwitchOrder
 from protocols.link import RelayState
 
 FOREIGN_DISCONNECT = "foreign_disconnect"  # opened by another hand or by itself: never ours to close
+WELDED = "welded_relay"  # power flows while the switch says that it is open
+METER_REPLACED = "meter_replaced"  # a meter answers that no exchange has brought into force
+UNITS_EXCHANGED = "units_exchanged"  # two meters of ours answer for each other
 RECONNECT_OVERDUE = "reconnect_overdue"  # a customer who should have power has waited too long for it
 
 
@@ -95,6 +99,7 @@ def moved(
     if relay is RelayState.CONNECTED:
         end(database, meter_id, FOREIGN_DISCONNECT, at)
         end(database, meter_id, RECONNECT_OVERDUE, at)
+        end(database, meter_id, WELDED, at)
     told = "manual" if cause == Cause.SAFETY else cause
     data: dict[str, Any] = {"meter_id": meter_id, "account_id": account_id, "relay": relay.value, "cause": told}
     if cause == Cause.SAFETY:
@@ -110,6 +115,77 @@ def note_overdue(database: sqlite3.Connection, gateway: Gateway, order: SwitchOr
     if since is not None and now - since >= patience:
         data = {"account_id": order.account_id, "wanted_since": since.isoformat()}
         begin(database, order.meter_id, RECONNECT_OVERDUE, now, data)
+
+
+def take_power(database: sqlite3.Connection, meter_id: str, power_w: int | None, at: datetime) -> None:
+    """Power flows through an open switch, or (None) does so no more. Nothing is commanded: the home has its power."""
+    if power_w is None:
+        end(database, meter_id, WELDED, at)
+        return
+    account = customers.account_served_by(database, meter_id)
+    begin(database, meter_id, WELDED, at, {"account_id": account.account_id if account else None, "power_w": power_w})
+
+
+def take_serial(
+    database: sqlite3.Connection, gateway: Gateway, meter_id: str, serial: str | None, at: datetime
+) -> None:
+    """A meter told the serial number of another one, or its own again after that.
+
+    Until it is its own, or an exchange is recorded, nobody is disconnected through it: it may be another home's switch.
+    """
+    if not gateway.is_other(meter_id, serial):
+        for condition in QUESTIONED:
+            end(database, meter_id, condition, at)
+        gateway.questioned.discard(meter_id)
+        _decide(database, gateway, meter_id)
+        return
+    other = next((owner for owner, known in gateway.serials.items() if known == serial and owner != meter_id), None)
+    if other is None:
+        _question(database, gateway, meter_id, METER_REPLACED, at, {"serial": serial})
+    else:
+        end(database, meter_id, METER_REPLACED, at)
+        _question(database, gateway, meter_id, UNITS_EXCHANGED, at, {"other": other, "serial": serial})
+        _question(database, gateway, other, UNITS_EXCHANGED, at, {"other": meter_id})
+
+
+def _question(
+    database: sqlite3.Connection,
+    gateway: Gateway,
+    meter_id: str,
+    condition: str,
+    at: datetime,
+    data: dict[str, Any],
+) -> None:
+    begin(database, meter_id, condition, at, {**data, "expected": gateway.serials.get(meter_id)})
+    gateway.questioned.add(meter_id)
+    _decide(database, gateway, meter_id)
+
+
+def _decide(database: sqlite3.Connection, gateway: Gateway, meter_id: str) -> None:
+    account = customers.account_served_by(database, meter_id)
+    if account is not None:
+        gateway.rule(database, account.account_id, gateway.circumstances())
+
+
+def bring_into_force(database: sqlite3.Connection, gateway: Gateway, meter_id: str, serial: str, by: str) -> None:
+    """An exchange is recorded: the meter of this id is from now on the one with this serial number.
+
+    The last thing in its transaction, since the gateway and the meter's link learn of it at once.
+    """
+    now = gateway.clock.now()
+    conditions.add_serial(database, meter_id, serial, now, by)
+    gateway.expect_serial(meter_id, serial)
+    take_serial(database, gateway, meter_id, serial, now)
+
+
+def answers_at(database: sqlite3.Connection, meter_id: str) -> str | None:
+    """The meter whose address this one answers at, where each of the two was heard to answer for the other."""
+    found = conditions.of_meter(database, meter_id).get(UNITS_EXCHANGED)
+    if found is None:
+        return None
+    other = str(found.data["other"])
+    there = conditions.of_meter(database, other).get(UNITS_EXCHANGED)
+    return other if there is not None and there.data.get("other") == meter_id else None
 
 
 def _take_back(database: sqlite3.Connection, gateway: Gateway, ruling: Ruling) -> None:

@@ -22,7 +22,7 @@ from edge.core.orders import Cause, OrderState, cause_while_unknown, follows_the
 from edge.gateway import Gateway
 from edge.notices import tell_disconnected, tell_reconnected
 from edge.rulings import journal
-from edge.store import fleet, records
+from edge.store import fleet
 from edge.store.fleet import SwitchOrder
 from protocols.link import LinkError, MeterLink, RelayState, SwitchAction
 
@@ -34,12 +34,11 @@ COMMAND_LIFETIME_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Confirmation:
-    """How a profile wants a command confirmed, in seconds; ``power_below_w``: what may flow once disconnected."""
+    """How a profile wants a command confirmed, in seconds."""
 
     first_look_s: float
     look_every_s: float
     deadline_s: float
-    power_below_w: int | None
 
 
 class RelayOperator:
@@ -81,7 +80,7 @@ class RelayOperator:
             self._answered[meter_id].set()
 
     async def _carry_out(self, order: SwitchOrder) -> None:
-        link = self._gateway.links.get(order.meter_id)
+        link = await self._link(order)
         if link is None:
             await self._end(order, OrderState.FAILED, f"there is no meter {order.meter_id} in the configuration")
             return
@@ -94,6 +93,14 @@ class RelayOperator:
             finally:
                 self._busy.discard(order.order_id)
                 self._gateway.orders_waiting.set()
+
+    async def _link(self, order: SwitchOrder) -> MeterLink | None:
+        """The way to an order's meter: a reconnect goes where the meter is, when two are known to be exchanged."""
+        links = self._gateway.links
+        if order.action == Action.RECONNECT and order.meter_id in self._gateway.questioned:
+            at = await self._gateway.store.read(lambda database: reconciliation.answers_at(database, order.meter_id))
+            return links.get(at or order.meter_id)
+        return links.get(order.meter_id)
 
     async def _back_off(self, meter_id: str) -> None:
         failures = self._failures.get(meter_id, 0)
@@ -108,7 +115,14 @@ class RelayOperator:
         action = SwitchAction.DISCONNECT if order.action == Action.DISCONNECT else SwitchAction.CONNECT
         try:
             # A disconnect rests on the whole meter answering (its probe too); a reconnect only needs the relay.
-            seen = (await link.read()).relay if action is SwitchAction.DISCONNECT else await link.read_relay()
+            if action is SwitchAction.DISCONNECT:
+                readout = await link.read()
+                if self._gateway.is_other(order.meter_id, readout.serial):
+                    await self._refuse_other(order, readout.serial)
+                    return
+                seen = readout.relay
+            else:
+                seen = await link.read_relay()
         except LinkError as problem:
             await self._end(order, OrderState.FAILED, f"the meter did not answer before the command: {problem}")
             return
@@ -123,6 +137,14 @@ class RelayOperator:
         except LinkError as problem:
             detail = f"the command's answer: {problem}"
         await self._confirm(order, link, action, detail)
+
+    async def _refuse_other(self, order: SwitchOrder, serial: str | None) -> None:
+        """Another meter answers: nobody is disconnected through it."""
+        gateway = self._gateway
+        await gateway.record(
+            lambda database: reconciliation.take_serial(database, gateway, order.meter_id, serial, gateway.clock.now())
+        )
+        await self._end(order, OrderState.FAILED, f"another meter answered, serial number {serial}")
 
     def _send_if_still_right(self, database: sqlite3.Connection, order: SwitchOrder) -> bool:
         """Decide again on what is known now; journal ``sent`` only if the order still stands.
@@ -162,8 +184,6 @@ class RelayOperator:
             if seen is action.wanted:
                 break
         await self._conclude(order, seen, detail)
-        if action is SwitchAction.DISCONNECT and seen is action.wanted and how.power_below_w is not None:
-            await self._check_power(order, link, how.power_below_w)
 
     async def _settle(self, order: SwitchOrder) -> None:
         """After a restart: learn what a sent order did, by reading, and never by sending again."""
@@ -216,18 +236,6 @@ class RelayOperator:
             reconciliation.want_late_reconnect(database, self._gateway, order.account_id)
         if order.action == Action.RECONNECT:
             reconciliation.note_overdue(database, self._gateway, order)
-
-    async def _check_power(self, order: SwitchOrder, link: MeterLink, power_below_w: int) -> None:
-        try:
-            power_w = (await link.read()).power_w
-        except LinkError:
-            return  # the next poll looks again
-        if power_w is not None and power_w >= power_below_w:
-            await self._gateway.record(lambda database: self._report_power(database, order, power_w))
-
-    def _report_power(self, database: sqlite3.Connection, order: SwitchOrder, power_w: int) -> None:
-        data = {"meter_id": order.meter_id, "account_id": order.account_id, "power_w": power_w}
-        records.add_event(database, "power_while_disconnected", self._gateway.clock.now(), data)
 
     async def _found_done(self, order: SwitchOrder, seen: RelayState) -> None:
         """The relay is where the order wanted it, without a command of ours."""

@@ -51,6 +51,9 @@ class InProcessMeter:
         self._chance = chance
         self._noise = noise
 
+    def expect_serial(self, serial: str) -> None:
+        """Whoever asks compares the serial number that a read tells."""
+
     async def read(self) -> Readout:
         """Ask for register, power and relay once. Raises LinkTimeout."""
         self.asked += 1

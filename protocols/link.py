@@ -83,6 +83,10 @@ class MeterLink(Protocol):
         """
         ...
 
+    def expect_serial(self, serial: str) -> None:
+        """Disconnect only the device with this serial number from now on, where the device tells its own."""
+        ...
+
 
 class Concentrator(Protocol):
     """A line that reads its meters together, as a data concentrator does: one exchange, an answer a meter."""

@@ -57,6 +57,10 @@ class ModbusMeter:
         self._last: Readout | None = None
         self._proven = False
 
+    def expect_serial(self, serial: str) -> None:
+        """Disconnect only the device with this serial number from now on, where the device tells its own."""
+        self._expected_serial = serial
+
     async def read(self) -> Readout:
         """Ask for register, power and relay once. Raises LinkError."""
         await self._line.turns.take(Turn.POLL)

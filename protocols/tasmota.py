@@ -85,6 +85,9 @@ class TasmotaMeter:
             )
         return handlers
 
+    def expect_serial(self, serial: str) -> None:
+        """These devices tell no serial number; their topic is their name."""
+
     def forget(self) -> None:
         """A new connection: what the broker retains is about to be told."""
         self._online, self._heard, self._stale_command = None, False, False

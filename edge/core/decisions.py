@@ -115,6 +115,8 @@ def _standing(case: _Case) -> Found:
         yield "already_disconnected", f"the switch is open already, {by}"
     elif facts.relay is not Relay.CONNECTED:
         yield "relay_unknown", "the switch's state is not known"
+    elif facts.meter_questioned:
+        yield "relay_unknown", facts.meter_questioned
 
 
 def _balance(case: _Case) -> Found:

@@ -118,6 +118,9 @@ class Facts:
     shadow_mode: bool | None
     holds_incomplete: bool = False  # beside those in ``holds`` there was one that makes no sense
     moratoriums_incomplete: bool = False
+    meter_questioned: str = (
+        ""  # in words, why the meter that answers is not the account's; empty: it is, or is taken so
+    )
     limited_by: str = ""  # in words, which limit leaves no disconnects
 
 

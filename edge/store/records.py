@@ -327,7 +327,7 @@ def state(database: sqlite3.Connection) -> dict[str, tuple[str, datetime]]:
     return {fact: (value, instant_of(at)) for fact, value, at in database.execute("SELECT * FROM gateway_state")}
 
 
-ALARM_KINDS = ("read_rejected", "power_while_disconnected", "wrong_serial", "notice_failed")
+ALARM_KINDS = ("read_rejected", "reconnected_by_hand", "notice_failed")
 
 
 def alarms(database: sqlite3.Connection, limit: int = 20) -> list[dict[str, Any]]:

@@ -147,7 +147,8 @@ async def test_what_lines_save_at_the_same_time_shares_a_transaction(line: Line)
 
 
 async def test_another_meters_answer_tells_nothing_of_a_relay(line: Line) -> None:
-    line.meters[0].serial, line.meters[0].relay = "4711", RelayState.DISCONNECTED.value
+    line.gateway.serials["M-0"] = "4711"
+    line.meters[0].relay = RelayState.DISCONNECTED.value
     answer = Readout(1_000, RelayState.CONNECTED, 500, serial="4712")
     line.links[0].read = lambda: answered(answer)  # type: ignore[method-assign]
     saved: list[str] = []

@@ -1,0 +1,73 @@
+"""Relays and meters that are not where or what they should be: told once, met safely, no storm of commands."""
+
+from datetime import timedelta
+from pathlib import Path
+
+from edge import reconciliation
+from protocols.link import SwitchAction
+from tests.scenario.bench import Bench, on_a_bench
+
+
+def test_a_switch_opened_by_another_hand_is_told_once_and_never_closed_by_us(tmp_path: Path) -> None:
+    async def story(bench: Bench) -> None:
+        await bench.enroll(1, opening_balance="20.00")
+        await bench.until(lambda: bench.cause() is not None)
+        bench.set_relay("disconnected")
+        await bench.rest(hours=2)
+        await bench.pay("A-1", 1_000)
+        await bench.rest(hours=1)
+        assert len(bench.events("foreign_disconnect")) == 1
+        assert bench.wires["M-1"].commands == []
+        bench.set_relay("connected")
+        await bench.until(lambda: bench.conditions() == set(), timedelta(minutes=3))
+
+    on_a_bench(tmp_path, story)
+
+
+def test_a_home_connected_by_hand_is_cut_again_but_not_without_end(tmp_path: Path) -> None:
+    async def story(bench: Bench) -> None:
+        await bench.enroll(1, opening_balance="-4.20")
+        for _ in range(12):
+            await bench.rest(minutes=15)
+            if bench.relay() == "disconnected":
+                bench.set_relay("connected")
+        assert bench.wires["M-1"].commands == [SwitchAction.DISCONNECT] * 3
+        assert len(bench.events("reconnected_by_hand")) == 3
+        assert bench.relay() == "connected"
+
+    on_a_bench(tmp_path, story)
+
+
+def test_a_meter_that_nobody_exchanged_is_not_disconnected_until_the_exchange_is_recorded(tmp_path: Path) -> None:
+    async def story(bench: Bench) -> None:
+        bench.meters["M-1"].serial = "S-new"
+        await bench.enroll(1, opening_balance="-4.20")
+        await bench.rest(hours=1)
+        (event,) = bench.events("meter_replaced")
+        assert (event["serial"], event["expected"]) == ("S-new", "S-1")
+        assert "relay_unknown" in bench.codes()
+        assert bench.wires["M-1"].commands == []
+        gateway = bench.gateway
+        await gateway.record(
+            lambda database: reconciliation.bring_into_force(database, gateway, "M-1", "S-new", "uid 7")
+        )
+        await bench.kill()
+        await bench.start()  # it stays in force
+        await bench.until(lambda: bench.relay() == "disconnected")
+        assert bench.conditions() == set()
+
+    on_a_bench(tmp_path, story)
+
+
+def test_two_meters_that_answer_for_each_other_are_both_left_alone(tmp_path: Path) -> None:
+    async def story(bench: Bench) -> None:
+        bench.meters["M-1"].serial, bench.meters["M-2"].serial = "S-2", "S-1"
+        await bench.enroll(1, opening_balance="-4.20")
+        await bench.enroll(2, opening_balance="-4.20")
+        await bench.rest(hours=1)
+        assert len(bench.events("units_exchanged")) == 2
+        assert bench.wires["M-1"].commands == bench.wires["M-2"].commands == []
+        bench.meters["M-1"].serial, bench.meters["M-2"].serial = "S-1", "S-2"
+        await bench.until(lambda: bench.relay("M-1") == bench.relay("M-2") == "disconnected")
+
+    on_a_bench(tmp_path, story, meters=2)
