@@ -99,7 +99,7 @@ CREATE TABLE ledger_entry (
     ),
     amount_cents   INTEGER NOT NULL CHECK (amount_cents <> 0),
     balance_after  INTEGER NOT NULL,
-    entry_hash     TEXT NOT NULL UNIQUE
+    entry_hash     TEXT NOT NULL
 ) STRICT;
 CREATE INDEX ledger_entry_account ON ledger_entry(ledger_account, entry_id);
 CREATE INDEX ledger_entry_transaction ON ledger_entry(transaction_id);
@@ -120,7 +120,7 @@ CREATE TABLE ledger_transaction (
     estimated      INTEGER NOT NULL CHECK (estimated IN (0, 1)),
     reverses       INTEGER REFERENCES ledger_transaction CHECK (reverses < transaction_id),
     last_entry_id  INTEGER NOT NULL,
-    chain_hash     TEXT NOT NULL UNIQUE,
+    chain_hash     TEXT NOT NULL,
     CHECK (kind NOT IN ('reversal', 'returned_payment') OR reverses IS NOT NULL)
 ) STRICT;
 CREATE UNIQUE INDEX ledger_transaction_undone_once ON ledger_transaction(reverses)
