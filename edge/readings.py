@@ -200,6 +200,7 @@ class LinePoller:
             asked_at = _loop_time()
             answers = await concentrator.read_many([meter.meter_id for meter in waiting])
             now = self._gateway.clock.now()
+            doubtful = not self._gateway.clock_plausible()
             unanswered: list[PolledMeter] = []
             for meter, answer in zip(waiting, answers, strict=True):
                 if isinstance(answer, LinkError):
@@ -208,7 +209,7 @@ class LinePoller:
                         continue
                     self._miss(meter, str(answer), now)
                 else:
-                    self._take(meter, answer, now, asked_at)
+                    self._take(meter, answer, now, asked_at, doubtful)
                 self._schedule(meter, now)
             waiting = unanswered
 
@@ -234,14 +235,15 @@ class LinePoller:
                 problem = str(error)
                 continue
             now = self._gateway.clock.now()
-            self._take(meter, readout, now, asked_at)
+            self._take(meter, readout, now, asked_at, not self._gateway.clock_plausible())
             break
         else:
             now = self._gateway.clock.now()
             self._miss(meter, problem, now)
         self._schedule(meter, now)
 
-    def _take(self, meter: PolledMeter, readout: Readout, now: datetime, asked_at: float) -> None:
+    def _take(self, meter: PolledMeter, readout: Readout, now: datetime, asked_at: float, doubtful: bool) -> None:
+        """Take one answer; ``doubtful``: something speaks against the clock by which it is stamped."""
         if meter.failures or meter.link_state != "ok":
             self._batch.links.append((meter.meter_id, "ok", now, ""))
             self._gateway.facts_changed.set()  # what was held back for want of a read may go on
@@ -255,7 +257,6 @@ class LinePoller:
         if readout.energy_import_wh is None:
             return
         new = vee.RegisterRead(now, readout.energy_import_wh)
-        doubtful = not self._gateway.clock_plausible()
         assessment = vee.validate(meter.last, new, meter.limits, wrong_serial=other, clock_doubtful=doubtful)
         flags = tuple(flag.value for flag in assessment.flags)
         self._batch.reads.append(

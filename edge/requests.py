@@ -5,9 +5,11 @@ Each function runs in one transaction. A request that cannot be honoured raises 
 
 import hashlib
 import sqlite3
+from collections.abc import Sequence
 from datetime import datetime
 
 from edge.gateway import Gateway
+from edge.notices import tell_ruling
 from edge.refusals import RequestRefused
 from edge.store import records
 from edge.weather_feed import ParsedWeather
@@ -20,11 +22,21 @@ async def confirm_notice(gateway: Gateway, notice_id: str, delivered_at: datetim
         now = gateway.clock.now()
         if delivered_at > now:
             raise RequestRefused(f"notice {notice_id}: delivered_at {delivered_at.isoformat()} is in the future")
-        if not records.add_notice_delivery(database, notice_id, delivered_at):
+        account_id = records.add_notice_delivery(database, notice_id, delivered_at)
+        if account_id is None:
             raise RequestRefused(f"there is no notice {notice_id}")
+        decide_again(database, gateway, [account_id])
 
     await gateway.record(work)
-    gateway.facts_changed.set()
+
+
+def decide_again(database: sqlite3.Connection, gateway: Gateway, account_ids: Sequence[str]) -> None:
+    """Decide about accounts whose facts changed, and theirs alone, such as those that a notice has reached."""
+    if not account_ids:
+        return
+    around = gateway.circumstances()
+    for ruling in gateway.rule_many(database, account_ids, around):
+        tell_ruling(database, gateway, ruling, around)
 
 
 async def take_weather(gateway: Gateway, parsed: ParsedWeather, body: bytes) -> None:

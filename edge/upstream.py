@@ -13,7 +13,7 @@ from edge.core.money import parse_cents
 from edge.gateway import Gateway
 from edge.payments import PaymentRequest, Receipt, post_payments
 from edge.refusals import RequestRefused
-from edge.requests import confirm_notice, reject, take_weather
+from edge.requests import confirm_notice, decide_again, reject, take_weather
 from edge.restraints import (
     HoldRequest,
     MoratoriumRequest,
@@ -154,11 +154,10 @@ class HeadEnd:
         return sent
 
     async def _mark(self, sent: list[int], now: datetime) -> None:
-        def work(database: sqlite3.Connection) -> bool:
-            return records.mark_sent(database, sent, now)
+        def work(database: sqlite3.Connection) -> None:
+            decide_again(database, self._gateway, records.mark_sent(database, sent, now))  # a grace may run from now
 
-        if await self._gateway.store.write(work):
-            self._gateway.facts_changed.set()  # a notice was sent: a grace may run from now
+        await self._gateway.record(work)
 
 
 async def _batches(arrived: "asyncio.Queue[HeadEndMessage | None]") -> AsyncIterator[list[HeadEndMessage]]:

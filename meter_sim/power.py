@@ -5,6 +5,7 @@ acknowledgement. From the instant of the failure on every step fails, so that no
 is kept or heard, as after ``SIGKILL``.
 """
 
+import asyncio
 import sqlite3
 from bisect import bisect_left
 from collections.abc import Callable
@@ -102,11 +103,16 @@ class HostTime:
 
     def __init__(self, now: Callable[[], datetime]) -> None:
         self._now = now
+        self._asked_at = -1.0
+        self._instant = now()
         self.wrong_by = timedelta(0)
 
     def now(self) -> datetime:
-        """What the machine takes the time for."""
-        return self._now() + self.wrong_by
+        """What the machine takes the time for; nobody asks the world twice at the same instant."""
+        loop_now = asyncio.get_running_loop().time()
+        if loop_now != self._asked_at:
+            self._asked_at, self._instant = loop_now, self._now()
+        return self._instant + self.wrong_by if self.wrong_by else self._instant
 
     def synchronised(self, stepped: bool) -> bool:  # noqa: ARG002 - this kernel forgets
         """Whether its kernel says that it is synchronised: not while it was set wrong."""

@@ -112,8 +112,8 @@ def give_up(database: sqlite3.Connection, outbox_id: int, at: datetime) -> None:
     database.execute("UPDATE outbox SET sent_at = ? WHERE outbox_id = ?", (instant_text(at), outbox_id))
 
 
-def mark_sent(database: sqlite3.Connection, outbox_ids: list[int], at: datetime) -> bool:
-    """Record that the next one has these messages; a notice among them is sent from now on. True if there was one."""
+def mark_sent(database: sqlite3.Connection, outbox_ids: list[int], at: datetime) -> list[str]:
+    """Record that the next one has these messages; a notice among them is sent from now on. Whose notices these are."""
     text = instant_text(at)
     database.executemany("UPDATE outbox SET sent_at = ? WHERE outbox_id = ?", ((text, key) for key in outbox_ids))
     cursor = database.executemany(
@@ -121,7 +121,15 @@ def mark_sent(database: sqlite3.Connection, outbox_ids: list[int], at: datetime)
         " WHERE outbox_id = ? AND kind IN ('notices', 'email')",
         ((text, key) for key in outbox_ids),
     )
-    return cursor.rowcount > 0
+    if cursor.rowcount <= 0:
+        return []
+    rows = database.execute(
+        "SELECT DISTINCT n.account_id FROM outbox o JOIN notice n ON n.notice_id = o.subject"
+        f" WHERE o.kind IN ('notices', 'email') AND o.outbox_id IN ({', '.join('?' * len(outbox_ids))})"
+        " ORDER BY n.account_id",
+        outbox_ids,
+    )
+    return [account_id for (account_id,) in rows]
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,12 +209,13 @@ def _payload(notice_id: str, notice: Notice) -> dict[str, str]:
     return payload
 
 
-def add_notice_delivery(database: sqlite3.Connection, notice_id: str, at: datetime) -> bool:
-    """Record that a notice reached the customer; False when there is no such notice."""
-    if not database.execute("SELECT 1 FROM notice WHERE notice_id = ?", (notice_id,)).fetchone():
-        return False
+def add_notice_delivery(database: sqlite3.Connection, notice_id: str, at: datetime) -> str | None:
+    """Record that a notice reached the customer; whose it is, None when there is no such notice."""
+    row = database.execute("SELECT account_id FROM notice WHERE notice_id = ?", (notice_id,)).fetchone()
+    if row is None:
+        return None
     database.execute("INSERT OR IGNORE INTO notice_delivery VALUES (?, 'delivered', ?)", (notice_id, instant_text(at)))
-    return True
+    return str(row[0])
 
 
 @dataclass(frozen=True, slots=True)

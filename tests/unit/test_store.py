@@ -161,7 +161,7 @@ async def test_a_notice_is_told_once_and_reaches_by_its_confirmed_delivery(tmp_p
     assert [row[1:3] for row in rows] == [("notices", "N-zero-A-1-5-sms")]
     told = many.Told(5, None, None)
     assert await store.read(lambda database: many.told(database, ["A-1", "A-2"], "zero")) == {"A-1": told}
-    assert await store.write(lambda database: records.mark_sent(database, [rows[0][0]], NOW)) is True
+    assert await store.write(lambda database: records.mark_sent(database, [rows[0][0]], NOW)) == ["A-1"]
     told = (await store.read(lambda database: many.told(database, ["A-1"], "zero")))["A-1"]
     assert (told.entry_id, told.reached_at(confirmed_only=False)) == (5, NOW)
     assert told.reached_at(confirmed_only=True) is None
