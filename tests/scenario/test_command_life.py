@@ -1,5 +1,6 @@
 """The life of a command: a payment at each state of it, what arrives late, what a person and what safety asks for."""
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -36,6 +37,26 @@ def test_a_payment_before_the_command_is_sent_cancels_it(tmp_path: Path) -> None
         await bench.until(lambda: bench.order_is("disconnect", "cancelled"))
         await bench.rest(minutes=30)
         assert wire.commands == []
+
+    on_a_bench(tmp_path, story)
+
+
+def test_a_freeze_that_nobody_has_decided_about_yet_stops_the_command_that_is_about_to_be_sent(tmp_path: Path) -> None:
+    """The decision that wanted the order is old by the time of sending: it is taken again, on what is known then."""
+
+    async def story(bench: Bench) -> None:
+        async def weather_turns_while_the_meter_is_asked() -> None:
+            if bench.order_is("disconnect", "wanted"):
+                forecast = bench.gateway.weather.forecast
+                assert forecast is not None
+                bench.gateway.weather.forecast = replace(forecast, temperature_f100=(2000,) * 156)
+
+        wire = bench.wires["M-1"]
+        wire.asks_on_read = weather_turns_while_the_meter_is_asked
+        await bench.enroll(1, opening_balance="-4.20")
+        await bench.until(lambda: bench.order_is("disconnect", "cancelled"))
+        assert wire.commands == []
+        assert bench.relay() == "connected"
 
     on_a_bench(tmp_path, story)
 
