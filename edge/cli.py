@@ -12,7 +12,7 @@ import typer
 
 from edge import __version__
 from edge import cli_context as context
-from edge.cli_books import export_app
+from edge.cli_books import books_app, export_app
 from edge.cli_commands import commands_app, quarantine_app
 from edge.cli_context import COMMON, Common
 from edge.cli_metering import metering_app, usage_app
@@ -46,6 +46,7 @@ app.add_typer(account_app, name="account")
 app.add_typer(whatif_app, name="whatif")
 app.add_typer(restraints_app)
 app.add_typer(money_app)
+app.add_typer(books_app)
 app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(usage_app, name="usage")
 app.add_typer(export_app, name="export")

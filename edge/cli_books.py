@@ -1,17 +1,18 @@
-"""The verbs for who looks into the books: exports for auditors."""
+"""The verbs for who looks into the books: exports for auditors, statements for customers."""
 
 import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from edge import cli_context as context
 from edge.cli_context import COMMON, Common
-from edge.console import Failure, print_json
+from edge.console import Failure, print_json, print_record, print_table
 
+books_app = typer.Typer()
 export_app = typer.Typer(help="The books in formats of others.", no_args_is_help=True, epilog=COMMON)
 
 
@@ -62,3 +63,36 @@ def _to_file(output: Path, pieces: Iterator[str]) -> None:
     except OSError as problem:
         unfinished.unlink(missing_ok=True)
         raise Failure(1, f"{output}: cannot be written: {problem.strerror}") from None
+
+
+@books_app.command("statement", epilog=COMMON)
+def statement(
+    account: Annotated[str, typer.Argument(metavar="ID")],
+    month: Annotated[str, typer.Option(help="Such as 2026-10; one that still runs is told to date.")],
+) -> None:
+    """A month for the customer: balances, payments, charges by kind, days, and everything else by its name."""
+    from edge.statement_views import statement_view
+
+    settings = context.settings()
+    tariffs = context.catalog(settings).tariffs
+    today = context.now().astimezone(settings.zone).date()
+    with context.database(settings) as database:
+        account_id = context.account_id(database, account)
+        try:
+            view = statement_view(database, account_id, month, today, tariffs)
+        except ValueError as problem:
+            raise Failure(2, f"--month - {problem}") from None
+    print_json(view) if Common.json else _print_statement(view)
+
+
+def _print_statement(view: dict[str, Any]) -> None:
+    print_record({key: value for key, value in view.items() if key not in ("payments", "adjustments", "days")})
+    columns = {
+        "payments": ("day", "amount", "to_arrears", "to_balance", "source", "channel", "payment_id"),
+        "adjustments": ("day", "kind", "amount", "corrects", "kwh_before", "kwh_after", "note"),
+        "days": ("day", "kwh", "charged", "cost", "quality", "method", "reason"),
+    }
+    for name, shown in columns.items():
+        if view[name]:
+            print(f"\n{name}")
+            print_table(view[name], shown)
