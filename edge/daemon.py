@@ -128,6 +128,7 @@ def read_limits(profile: Profile, meter: Meter) -> vee.Limits:
         modulo_wh=counter.modulo_wh if counter else None,
         resolution_wh=counter.resolution_wh if counter else 10,
         multiplier=meter.multiplier,
+        frozen_seconds=meter.frozen_after_hours * 3600,
     )
 
 

@@ -18,7 +18,7 @@ from edge.core.weather import DocumentKind
 from edge.facts import Circumstances, Rulebook, Switchgear
 from edge.rulings import Asked, Ruling, rule_on, rule_on_many
 from edge.settings import Settings
-from edge.store import conditions, past, records
+from edge.store import conditions, past, records, registers
 from edge.store.conditions import QUESTIONED
 from edge.store.engine import Store
 from edge.weather_feed import ParsedWeather, WeatherRejected, parse_document
@@ -180,8 +180,9 @@ class Gateway:
 
         def stored(database: sqlite3.Connection) -> tuple[datetime | None, WeatherInForce]:
             past.keep_rules(database, self.rulebook.digest, self.rulebook.texts, self.clock.now())
-            for meter_id, serial in conditions.serials(database).items():
-                self.expect_serial(meter_id, serial)
+            for meter_id, serial in registers.exchanged_serials(database).items():
+                if meter_id in self.serials:
+                    self.expect_serial(meter_id, serial)
             self.questioned = {one.meter_id for one in conditions.in_force(database) if one.condition in QUESTIONED}
             known = records.state(database)
             if "heartbeat" not in known:

@@ -19,8 +19,9 @@ from edge.corrections import recompute
 from edge.day_use import DayFinder, oldest_kept
 from edge.facts import Circumstances
 from edge.gateway import Gateway
+from edge.reconciliation import bring_into_force
 from edge.refusals import NotThere, RequestRefused
-from edge.store import customers, fleet, records, usage
+from edge.store import customers, fleet, records, registers, usage
 from edge.store.customers import Account
 from edge.store.usage import DayEdit, MeterExchange
 from protocols.link import RelayState
@@ -87,6 +88,7 @@ async def exchange_meter(gateway: Gateway, wanted: ExchangeRequest, by: str) -> 
         for account_id in usage.accounts_of_meter(database, wanted.meter_id, first):
             corrections += _recompute(database, gateway, account_id, first, around, "a meter exchange")
             gateway.rule(database, account_id, around)
+        bring_into_force(database, gateway, wanted.meter_id, wanted.new_serial)
         return told | {"corrections": corrections}
 
     answer = await gateway.record(work)
@@ -168,7 +170,7 @@ def _check_kept(database: sqlite3.Connection, gateway: Gateway, meter_id: str, a
 
 def _validate_again(database: sqlite3.Connection, gateway: Gateway, meter_id: str, since: datetime) -> None:
     """Judge the reads after an exchange as if it had been known when they came."""
-    last = usage.last_exchange_register(database, meter_id)
+    last = registers.last_exchange_register(database, meter_id)
     assert last is not None
     assessed = []
     for read in fleet.reads_since(database, meter_id, since):
@@ -179,7 +181,7 @@ def _validate_again(database: sqlite3.Connection, gateway: Gateway, meter_id: st
         assessed.append((meter_id, read.at, found.accepted, " ".join(flag.value for flag in found.flags)))
         if found.accepted:
             last = new
-    usage.reassess(database, assessed)
+    registers.reassess(database, assessed)
 
 
 def _forget_switch(database: sqlite3.Connection, meter_id: str, now: datetime) -> None:

@@ -16,7 +16,7 @@ import structlog
 from edge import reconciliation
 from edge.core import vee
 from edge.gateway import Gateway
-from edge.store import conditions, fleet, records, usage
+from edge.store import conditions, fleet, records, registers
 from edge.store.fleet import StoredRead
 from protocols.link import Concentrator, LinkError, MeterLink, Readout, RelayState
 
@@ -45,6 +45,9 @@ class PolledMeter:
     failures: int = 0
     link_state: str = "unknown"
     last: vee.RegisterRead | None = None
+    still_since: datetime | None = None  # since when the register of a connected service has not moved
+    frozen: bool = False  # that was told
+    confirmed: bool = False  # a second read agreed with the first one; until then a glitch may have come first
     relay: str | None = None  # where it was seen last, and when by the loop's clock; a command since then is news
     relay_seen_at: float = 0.0
     refused: tuple[str, ...] = ()  # why the last read did not count; told once, not at every poll
@@ -71,6 +74,8 @@ class _Batch:
     links: list[tuple[str, str, datetime, str]] = field(default_factory=list)
     relays: list[tuple[PolledMeter, RelayState, datetime, float]] = field(default_factory=list)
     alarms: list[tuple[str, datetime, dict[str, object]]] = field(default_factory=list)
+    frozen: list[tuple[str, bool, vee.RegisterRead]] = field(default_factory=list)  # registers that stand or move again
+    contradicted: list[tuple[str, datetime, bool, str]] = field(default_factory=list)  # first reads that count no more
     powers: list[tuple[str, int | None, datetime]] = field(default_factory=list)  # through an open switch, or no more
     serials: list[tuple[str, str | None, datetime]] = field(default_factory=list)  # of another meter, or its own again
 
@@ -80,7 +85,7 @@ class _Batch:
     @property
     def surprising(self) -> bool:
         """Whether somebody else may have something to do about it."""
-        return bool(self.relays or self.alarms or self.powers or self.serials)
+        return bool(self.relays or self.alarms or self.powers or self.serials or self.frozen)
 
 
 class ReadSaver:
@@ -109,9 +114,12 @@ class ReadSaver:
     def _write(self, database: sqlite3.Connection, batches: Sequence[_Batch]) -> None:
         for batch in batches:
             fleet.save_reads(database, batch.reads)
+            registers.reassess(database, batch.contradicted)
             fleet.save_links(database, batch.links)
             for kind, at, data in batch.alarms:
                 records.add_event(database, kind, at, data)
+            for meter_id, frozen, read in batch.frozen:
+                reconciliation.take_frozen(database, meter_id, read, frozen=frozen)
             for meter_id, serial, at in batch.serials:
                 reconciliation.take_serial(database, self._gateway, meter_id, serial, at)
             for meter_id, power_w, at in batch.powers:
@@ -216,9 +224,11 @@ class LinePoller:
     async def _remember(self) -> None:
         def stored(database: sqlite3.Connection) -> None:
             for meter in self._meters:
-                meter.last = usage.last_register(database, meter.meter_id)
+                meter.last = registers.last_register(database, meter.meter_id)
+                meter.confirmed = registers.is_confirmed(database, meter.meter_id)
                 change = fleet.relay_change(database, meter.meter_id)
                 meter.relay = None if change is None else change.relay
+                meter.frozen = reconciliation.FROZEN in conditions.of_meter(database, meter.meter_id)
                 meter.welded = reconciliation.WELDED in conditions.of_meter(database, meter.meter_id)
 
         self._remembered = self._gateway.reads_mended
@@ -257,7 +267,14 @@ class LinePoller:
         if readout.energy_import_wh is None:
             return
         new = vee.RegisterRead(now, readout.energy_import_wh)
-        assessment = vee.validate(meter.last, new, meter.limits, wrong_serial=other, clock_doubtful=doubtful)
+        still_since = meter.still_since
+        assessment = vee.validate(
+            meter.last, new, meter.limits, still_since=still_since, wrong_serial=other, clock_doubtful=doubtful
+        )
+        if not assessment.accepted and meter.last is not None and not meter.confirmed and contradicts(assessment):
+            self._batch.contradicted.append((meter.meter_id, meter.last.at, False, vee.Flag.CONTRADICTED.value))
+            meter.last = None  # of two reads that cannot both be true the later one is taken up, and put to the test
+            assessment = vee.validate(None, new, meter.limits)
         flags = tuple(flag.value for flag in assessment.flags)
         self._batch.reads.append(
             StoredRead(
@@ -271,6 +288,8 @@ class LinePoller:
             )
         )
         if assessment.accepted:
+            self._observe_register(meter, new, assessment, readout.relay)
+            meter.confirmed = meter.last is not None
             meter.last, meter.refused = new, ()
         elif flags != meter.refused and vee.Flag.CLOCK_UNTRUSTED not in assessment.flags:  # told once, for all meters
             meter.refused = flags
@@ -292,6 +311,17 @@ class LinePoller:
             return
         if relay.value != meter.relay or commanded_since(self._gateway, meter.meter_id, meter.relay_seen_at):
             self._batch.relays.append((meter, relay, now, asked_at))
+
+    def _observe_register(
+        self, meter: PolledMeter, new: vee.RegisterRead, assessment: vee.Assessment, relay: RelayState
+    ) -> None:
+        """A register that stands still although the service is connected may be stuck: told once, and its end."""
+        if assessment.delta_wh or meter.still_since is None or relay is not RelayState.CONNECTED:
+            meter.still_since = new.at
+        frozen = vee.Flag.FROZEN in assessment.flags and relay is RelayState.CONNECTED
+        if frozen != meter.frozen:
+            meter.frozen = frozen
+            self._batch.frozen.append((meter.meter_id, frozen, new))
 
     def _observe_serial(self, meter: PolledMeter, serial: str | None, now: datetime) -> bool:
         """Whether another meter answered; news of it is told."""
@@ -332,6 +362,11 @@ class LinePoller:
 def commanded_since(gateway: Gateway, meter_id: str, asked_at: float) -> bool:
     """Whether a command to a meter is under way or ended since an instant of the loop's clock."""
     return meter_id in gateway.under_command or gateway.commanded_at.get(meter_id, asked_at) > asked_at
+
+
+def contradicts(assessment: vee.Assessment) -> bool:
+    """Whether a read was refused for nothing but the one before it."""
+    return assessment.flags in ((vee.Flag.BACKWARDS,), (vee.Flag.TOO_FAST,))
 
 
 def by_line(meters: Sequence[PolledMeter]) -> list[list[PolledMeter]]:

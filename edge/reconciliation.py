@@ -12,6 +12,7 @@ from typing import Any
 from edge.core.decisions import decide
 from edge.core.model import Action, Relay
 from edge.core.orders import LATE_DELIVERY, OURS, Cause, follows_the_rules, relay_cause
+from edge.core.vee import RegisterRead
 from edge.gateway import Gateway
 from edge.rulings import Asked, Ruling, want
 from edge.store import conditions, customers, fleet, records
@@ -21,6 +22,7 @@ from protocols.link import RelayState
 
 FOREIGN_DISCONNECT = "foreign_disconnect"  # opened by another hand or by itself: never ours to close
 WELDED = "welded_relay"  # power flows while the switch says that it is open
+FROZEN = "register_frozen"  # a connected service whose register does not move
 METER_REPLACED = "meter_replaced"  # a meter answers that no exchange has brought into force
 UNITS_EXCHANGED = "units_exchanged"  # two meters of ours answer for each other
 RECONNECT_OVERDUE = "reconnect_overdue"  # a customer who should have power has waited too long for it
@@ -126,6 +128,17 @@ def take_power(database: sqlite3.Connection, meter_id: str, power_w: int | None,
     begin(database, meter_id, WELDED, at, {"account_id": account.account_id if account else None, "power_w": power_w})
 
 
+def take_frozen(database: sqlite3.Connection, meter_id: str, read: RegisterRead, *, frozen: bool) -> None:
+    """A connected service's register has not moved for as long as ``meters.frozen_after_hours`` says, or moves again.
+
+    Its reads count, since a home may be empty; somebody should look at the meter.
+    """
+    if frozen:
+        begin(database, meter_id, FROZEN, read.at, {"energy_wh": read.energy_wh})
+    else:
+        end(database, meter_id, FROZEN, read.at)
+
+
 def take_serial(
     database: sqlite3.Connection, gateway: Gateway, meter_id: str, serial: str | None, at: datetime
 ) -> None:
@@ -167,15 +180,15 @@ def _decide(database: sqlite3.Connection, gateway: Gateway, meter_id: str) -> No
         gateway.rule(database, account.account_id, gateway.circumstances())
 
 
-def bring_into_force(database: sqlite3.Connection, gateway: Gateway, meter_id: str, serial: str, by: str) -> None:
+def bring_into_force(database: sqlite3.Connection, gateway: Gateway, meter_id: str, serial: str) -> None:
     """An exchange is recorded: the meter of this id is from now on the one with this serial number.
 
-    The last thing in its transaction, since the gateway and the meter's link learn of it at once.
+    Only where ``edge.toml`` names one: a site that does not, does not check them. The last thing in its transaction,
+    since the gateway and the meter's link learn of it at once.
     """
-    now = gateway.clock.now()
-    conditions.add_serial(database, meter_id, serial, now, by)
-    gateway.expect_serial(meter_id, serial)
-    take_serial(database, gateway, meter_id, serial, now)
+    if meter_id in gateway.serials:
+        gateway.expect_serial(meter_id, serial)
+        take_serial(database, gateway, meter_id, serial, gateway.clock.now())
 
 
 def answers_at(database: sqlite3.Connection, meter_id: str) -> str | None:

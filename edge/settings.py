@@ -175,6 +175,7 @@ class Meter(_Part):
     serial: str | None = None
     poll_seconds: Annotated[int, Field(ge=1, le=86400)] | None = None
     max_power_w: Annotated[int, Field(ge=1)] = 25_000
+    frozen_after_hours: Annotated[int, Field(ge=1)] = 48
     ct_ratio: Annotated[int, Field(ge=1, le=10_000)] = 1
     pt_ratio: Annotated[int, Field(ge=1, le=10_000)] = 1
 

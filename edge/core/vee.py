@@ -26,6 +26,7 @@ class Flag(StrEnum):
     OUT_OF_RANGE = "out_of_range"  # below zero, or beyond the register's last digit
     WRONG_SERIAL = "wrong_serial"  # another meter answered
     FROM_THE_FUTURE = "from_the_future"  # stamped later than now
+    CONTRADICTED = "contradicted"  # a first read that the second one speaks against
     CLOCK_UNTRUSTED = "clock_untrusted"  # stamped by a clock that was set, or that runs behind the records
     OUT_OF_ORDER = "out_of_order"  # not later than the last accepted read
 
@@ -74,12 +75,14 @@ def validate(
     limits: Limits,
     *,
     now: datetime | None = None,
+    still_since: datetime | None = None,
     wrong_serial: bool = False,
     clock_doubtful: bool = False,
 ) -> Assessment:
     """Compare a read with the last accepted one (None: there is none) and with what is possible.
 
-    ``now``: for reads that carry a stamp of their own; None where the gateway stamped them itself. ``wrong_serial``:
+    ``now``: for reads that carry a stamp of their own; None where the gateway stamped them itself. ``still_since``:
+    since when the register of a connected service shows what ``previous`` says, if for longer. ``wrong_serial``:
     the device told the serial number of another meter than the one expected here. ``clock_doubtful``: something speaks
     against the clock that stamped the read.
 
@@ -113,7 +116,7 @@ def validate(
     elif not _possible(delta, elapsed, limits):
         return Assessment(False, (Flag.TOO_FAST,), 0)
     frozen = None if limits.frozen_seconds is None else timedelta(seconds=limits.frozen_seconds)
-    if delta == 0 and frozen is not None and elapsed >= frozen:
+    if delta == 0 and frozen is not None and _elapsed(still_since or previous.at, new.at) >= frozen:
         flags.append(Flag.FROZEN)
     return Assessment(_HARMLESS.issuperset(flags), tuple(flags), delta)
 

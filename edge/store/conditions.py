@@ -1,4 +1,4 @@
-"""What is not as it should be with meters, each condition from when to when; and which serial numbers are in force."""
+"""What is not as it should be with meters: each condition with when it began and ended, insert-only."""
 
 import json
 import sqlite3
@@ -73,18 +73,4 @@ def _add(
     database.execute(
         "INSERT INTO meter_condition (meter_id, condition, in_force, at, data) VALUES (?, ?, ?, ?, ?)",
         (meter_id, condition, int(in_force), instant_text(at), json.dumps(data)),
-    )
-
-
-def serials(database: sqlite3.Connection) -> dict[str, str]:
-    """By meter, the serial number that an exchange brought into force last."""
-    rows = database.execute("SELECT meter_id, serial FROM meter_serial ORDER BY serial_row")
-    return dict(rows.fetchall())
-
-
-def add_serial(database: sqlite3.Connection, meter_id: str, serial: str, at: datetime, by: str) -> None:
-    """Record that a serial number is in force from now on."""
-    database.execute(
-        "INSERT INTO meter_serial (meter_id, serial, at, by) VALUES (?, ?, ?, ?)",
-        (meter_id, serial, instant_text(at), by),
     )

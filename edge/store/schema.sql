@@ -76,14 +76,6 @@ CREATE TABLE meter_condition (
     at            TEXT NOT NULL,
     data          TEXT NOT NULL
 ) STRICT;
--- Serial numbers that came into force after the one of edge.toml: exchanges. Of the rows of a meter the last one counts.
-CREATE TABLE meter_serial (
-    serial_row INTEGER PRIMARY KEY,
-    meter_id   TEXT NOT NULL,
-    serial     TEXT NOT NULL,
-    at         TEXT NOT NULL,
-    by         TEXT NOT NULL
-) STRICT;
 CREATE INDEX meter_condition_meter ON meter_condition(meter_id, condition, condition_row);
 
 -- seal: a hash of the row's other columns, in the tables of money, so that the audit sees a change of any of them.
@@ -677,10 +669,6 @@ CREATE TRIGGER quarantine_step_no_update BEFORE UPDATE ON quarantine_step
 BEGIN SELECT RAISE(ABORT, 'quarantine_step is insert-only'); END;
 CREATE TRIGGER quarantine_step_no_delete BEFORE DELETE ON quarantine_step
 BEGIN SELECT RAISE(ABORT, 'quarantine_step is insert-only'); END;
-CREATE TRIGGER meter_serial_no_update BEFORE UPDATE ON meter_serial
-BEGIN SELECT RAISE(ABORT, 'meter_serial is insert-only'); END;
-CREATE TRIGGER meter_serial_no_delete BEFORE DELETE ON meter_serial
-BEGIN SELECT RAISE(ABORT, 'meter_serial is insert-only'); END;
 CREATE TRIGGER meter_condition_no_update BEFORE UPDATE ON meter_condition
 BEGIN SELECT RAISE(ABORT, 'meter_condition is insert-only'); END;
 CREATE TRIGGER meter_condition_no_delete BEFORE DELETE ON meter_condition

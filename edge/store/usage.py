@@ -2,14 +2,13 @@
 
 import json
 import sqlite3
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Literal
 
 from edge.core.rating import DayUsage
 from edge.core.usage import DayQuality, DayUse, Exchange, Read
-from edge.core.vee import RegisterRead
 from edge.store import provisional
 from edge.store.base import insert_sealed, instant_of, instant_text
 
@@ -230,17 +229,6 @@ def other_facts(
     return exchanged, reported
 
 
-def last_register(database: sqlite3.Connection, meter_id: str) -> RegisterRead | None:
-    """What the next read of a meter is validated against: its last accepted read, or its exchange if that was later."""
-    row = database.execute(
-        "SELECT at, energy_wh FROM (SELECT at, energy_wh FROM reading WHERE meter_id = ?1 AND accepted = 1"
-        " ORDER BY at DESC LIMIT 1) UNION ALL SELECT at, initial_register_wh FROM meter_exchange WHERE meter_id = ?1"
-        " ORDER BY at DESC LIMIT 1",
-        (meter_id,),
-    ).fetchone()
-    return RegisterRead(instant_of(row[0]), row[1]) if row else None
-
-
 @dataclass(frozen=True, slots=True)
 class MeterExchange:
     """One meter replaced by another in the same place: their serial numbers, last and first register."""
@@ -285,14 +273,6 @@ def exchanges(database: sqlite3.Connection, meter_id: str) -> list[MeterExchange
         MeterExchange(meter, instant_of(at), old, new, final, initial, reason, instant_of(recorded), by)
         for meter, at, old, new, final, initial, reason, recorded, by in rows
     ]
-
-
-def last_exchange_register(database: sqlite3.Connection, meter_id: str) -> RegisterRead | None:
-    """The first register of the meter that hangs in a place now; None where none was exchanged."""
-    row = database.execute(
-        "SELECT at, initial_register_wh FROM meter_exchange WHERE meter_id = ? ORDER BY at DESC LIMIT 1", (meter_id,)
-    ).fetchone()
-    return RegisterRead(instant_of(row[0]), row[1]) if row else None
 
 
 def add_customer_read(
@@ -378,11 +358,3 @@ def accounts_of_meter(database: sqlite3.Connection, meter_id: str, since: date) 
         (meter_id, since.isoformat()),
     )
     return [account_id for (account_id,) in rows]
-
-
-def reassess(database: sqlite3.Connection, assessed: Collection[tuple[str, datetime, bool, str]]) -> None:
-    """Replace what validation said of reads: (meter_id, at, accepted, flags); for reads after a late exchange."""
-    database.executemany(
-        "UPDATE reading SET accepted = ?, flags = ? WHERE meter_id = ? AND at = ?",
-        [(int(accepted), flags, meter_id, instant_text(at)) for meter_id, at, accepted, flags in assessed],
-    )

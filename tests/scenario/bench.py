@@ -5,6 +5,7 @@ import random
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,9 @@ class Wire(InProcessMeter):
         if self.asks_on_read is not None:
             await self.asks_on_read()
         return await super().read()
+
+    def _truth(self, at: datetime) -> Readout:
+        return replace(super()._truth(at), energy_import_wh=self.meter.values(at).energy_import_wh)
 
     async def command(self, action: SwitchAction, *, expires_in_s: float) -> None:
         self.commands.append(action)
@@ -244,6 +248,11 @@ class Bench:
 
     def conditions(self, meter_id: str = "M-1") -> set[str]:
         return set(self.ask(lambda database: conditions.of_meter(database, meter_id)))
+
+    def accepted_registers(self, meter_id: str = "M-1") -> list[int]:
+        """The register reads that count, in Wh, oldest first."""
+        reads = self.ask(lambda database: fleet.reads_since(database, meter_id, datetime(2000, 1, 1, tzinfo=UTC)))
+        return [read.energy_wh for read in reads if read.accepted]
 
     def codes(self, account_id: str = "A-1") -> list[str]:
         """What holds a disconnect back, as it was last decided."""

@@ -15,7 +15,7 @@ from edge.enrolment import enroll
 from edge.enrolment_file import Row
 from edge.gateway import Gateway
 from edge.settings import load_settings
-from edge.store import books, customers, fleet, records, usage
+from edge.store import books, customers, fleet, records, registers, usage
 from edge.store.engine import Store
 from edge.store.usage import ClosedDay
 from tests.stand_ins import SettableClock, SilentHeadEnd
@@ -77,7 +77,7 @@ class Home:
         """The meter answers a poll, and validation judges what it says."""
 
         def work(database: sqlite3.Connection) -> None:
-            last = usage.last_register(database, "M-1")
+            last = registers.last_register(database, "M-1")
             found = vee.validate(last, vee.RegisterRead(at, wh), self.gateway.limits["M-1"])
             flags = tuple(flag.value for flag in found.flags)
             fleet.save_reads(database, [fleet.StoredRead("M-1", at, wh, None, "connected", found.accepted, flags)])

@@ -10,7 +10,7 @@ import pytest
 from edge.core.usage import DayQuality
 from edge.metering import EditRequest, ExchangeRequest, edit_day, exchange_meter, report_read
 from edge.refusals import RequestRefused
-from edge.store import usage
+from edge.store import registers
 from edge.store.usage import ClosedDay, Standing
 from tests.scenario.gaps import Home, clock_time, midnight, steady
 
@@ -82,7 +82,7 @@ async def test_reads_that_the_old_register_refused_count_once_the_exchange_is_to
         (17_000, DayQuality.ACTUAL),
         (12_000, DayQuality.ACTUAL),
     ]
-    last = await home.store.read(lambda database: usage.last_register(database, "M-1"))
+    last = await home.store.read(lambda database: registers.last_register(database, "M-1"))
     assert last is not None
     assert last.energy_wh == 19_000
 

@@ -3,7 +3,8 @@
 from datetime import timedelta
 from pathlib import Path
 
-from edge import reconciliation
+from edge.metering import ExchangeRequest, exchange_meter
+from meter_sim.faults import FaultKind
 from protocols.link import SwitchAction
 from tests.scenario.bench import Bench, on_a_bench
 
@@ -47,10 +48,8 @@ def test_a_meter_that_nobody_exchanged_is_not_disconnected_until_the_exchange_is
         assert (event["serial"], event["expected"]) == ("S-new", "S-1")
         assert "relay_unknown" in bench.codes()
         assert bench.wires["M-1"].commands == []
-        gateway = bench.gateway
-        await gateway.record(
-            lambda database: reconciliation.bring_into_force(database, gateway, "M-1", "S-new", "uid 7")
-        )
+        register = bench.meters["M-1"].values(bench.gateway.clock.now()).energy_import_wh
+        await exchange_meter(bench.gateway, ExchangeRequest("M-1", "S-new", register, register, "dark"), "uid 7")
         await bench.kill()
         await bench.start()  # it stays in force
         await bench.until(lambda: bench.relay() == "disconnected")
@@ -71,3 +70,33 @@ def test_two_meters_that_answer_for_each_other_are_both_left_alone(tmp_path: Pat
         await bench.until(lambda: bench.relay("M-1") == bench.relay("M-2") == "disconnected")
 
     on_a_bench(tmp_path, story, meters=2)
+
+
+def test_a_register_that_stands_still_is_told_once_and_when_it_moves_again(tmp_path: Path) -> None:
+    async def story(bench: Bench) -> None:
+        await bench.enroll(1, opening_balance="90.00")
+        await bench.rest(hours=1)
+        bench.meters["M-1"].begin_fault(FaultKind.FROZEN_REGISTER, bench.gateway.clock.now())
+        await bench.rest(hours=47)
+        assert bench.conditions() == set()
+        await bench.rest(hours=6)
+        assert bench.conditions() == {"register_frozen"}
+        assert len(bench.events("register_frozen")) == 1
+        bench.meters["M-1"].end_fault()
+        await bench.until(lambda: bench.conditions() == set())
+
+    on_a_bench(tmp_path, story)
+
+
+def test_a_first_read_that_cannot_be_true_does_not_keep_the_true_ones_out(tmp_path: Path) -> None:
+    async def story(bench: Bench) -> None:
+        bench.meters["M-1"].begin_fault(FaultKind.SPIKE, bench.physical_now())
+        await bench.until(lambda: bench.accepted_registers())
+        bench.meters["M-1"].end_fault()
+        await bench.rest(hours=3)
+        told = bench.meters["M-1"].values(bench.gateway.clock.now()).energy_import_wh
+        registers = bench.accepted_registers()
+        assert len(registers) >= 2
+        assert max(registers) <= told  # the spike counts no more
+
+    on_a_bench(tmp_path, story)

@@ -66,7 +66,7 @@ def test_every_flag_has_a_row():
     }
     assert all(found.flags == (flag,) for flag, found in other.items())
     assert [found.accepted for found in other.values()] == [False, False, False, True]
-    rows = {"too_fast", "backwards", "zero", "rollover", "out_of_range", "out_of_order"}
+    rows = {"too_fast", "backwards", "zero", "rollover", "out_of_range", "out_of_order", "contradicted"}
     assert rows | set(other) == set(Flag)
 
 
