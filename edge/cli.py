@@ -198,10 +198,14 @@ def accounts() -> None:
 @account_app.command("show", epilog=COMMON)
 def account_show(account_id: Annotated[str, typer.Argument(metavar="ID")]) -> None:
     """One account: balance, what is available, days left, holds, and what a reconnect takes."""
+    from edge.statement_views import recent_view
+
     settings = context.settings()
     catalog = context.catalog(settings)
     with context.database(settings) as database:
-        context.print_one(_account_view(database, settings, catalog, context.account_id(database, account_id)))
+        wanted = context.account_id(database, account_id)
+        recent = recent_view(database, wanted, context.now().astimezone(settings.zone).date())
+        context.print_one({**_account_view(database, settings, catalog, wanted), **recent})
 
 
 def _account_view(

@@ -14,6 +14,8 @@ from edge.standing import kwh_price
 from edge.store import customers, statements, usage
 from edge.store.statements import Corrected
 
+RECENT_PAYMENTS = timedelta(days=31)  # at least the whole month so far
+
 
 def statement_view(
     database: sqlite3.Connection, account_id: str, month: str, today: date, tariffs: Mapping[str, Tariff]
@@ -63,6 +65,25 @@ def statement_view(
         "payments": [_payment(line, *sources.get(line.transaction_id, ("", "", ""))) for line in told.payments],
         "adjustments": [_adjustment(line, corrected.get(line.transaction_id)) for line in told.adjustments],
         "days": [_day(day, charged.get(day.day, 0)) for day in days],
+    }
+
+
+def recent_view(database: sqlite3.Connection, account_id: str, today: date) -> dict[str, Any]:
+    """What ``account show`` tells of the recent past: payments, charges of the month by kind, days on estimates.
+
+    ``estimated_days``: the closed days that the balance rests on without a read (domain-rules R62, row 94).
+    """
+    month = today.replace(day=1)
+    recent = statements.lines(database, account_id, today - RECENT_PAYMENTS, today)
+    told = statement_of(0, 0, [line for line in recent if line.day >= month])
+    sources = statements.payment_sources(database, account_id)
+    return {
+        "recent_payments": [
+            _payment(line, *sources.get(line.transaction_id, ("", "", "")))
+            for line in reversed(statement_of(0, 0, recent).payments)
+        ],
+        "charges_this_month": {kind: format_cents(cents) for kind, cents in told.charged_by_kind.items()},
+        "estimated_days": [day.isoformat() for day in statements.estimated_days(database, account_id)],
     }
 
 

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from edge.core.money import format_cents
+from edge.core.notices import whole_kwh
 from edge.core.rating import Tariff
 from edge.core.vee import Limits
 from edge.facts import Circumstances, Rulebook, Switchgear
@@ -13,7 +14,7 @@ from edge.gateway import stored_weather
 from edge.inventory import time_text
 from edge.rulings import judge
 from edge.settings import Settings
-from edge.standing import not_yet_posted, spending, tariff_today
+from edge.standing import not_yet_posted, standing_of, tariff_today
 from edge.store import books, customers, records
 
 
@@ -33,6 +34,7 @@ def account_view(
     register = gear.register if gear else Limits()
     tariff = tariff_today(database, account, tariffs, around)
     unposted_wh, unposted_cents = not_yet_posted(database, account, tariff, register, around)
+    standing = standing_of(database, account, balance - unposted_cents, tariff, register, around)
     amount = decision.amount_to_reconnect_cents
     return {
         "account_id": account_id,
@@ -49,7 +51,12 @@ def account_view(
         "arrears": format_cents(books.arrears_cents(database, account_id)),
         "available": format_cents(balance - unposted_cents),
         "use_not_posted_wh": unposted_wh,
-        "days_left": spending(database, account, balance - unposted_cents).days_left,
+        "balance_kwh": whole_kwh(balance, standing.kwh_price),
+        "available_kwh": standing.credit_kwh,
+        "days_left": standing.days_left,
+        "power_w": standing.power_w,
+        "today_wh": standing.today_wh,
+        "yesterday_wh": standing.yesterday_wh,
         "enrolled": account.active,
         "last_day": None if account.last_day is None else account.last_day.isoformat(),
         "state": state_of(account.active, facts.relay.value, bool(facts.protected), balance),

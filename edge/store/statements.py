@@ -91,3 +91,9 @@ def payment_sources(database: sqlite3.Connection, account_id: str) -> dict[int, 
         "SELECT transaction_id, payment_id, source, channel FROM payment WHERE account_id = ?", (account_id,)
     )
     return {posted: (payment_id, source, channel) for posted, payment_id, source, channel in rows}
+
+
+def estimated_days(database: sqlite3.Connection, account_id: str) -> list[date]:
+    """The closed days of an account that an estimate stands in for, oldest first."""
+    rows = database.execute("SELECT day FROM estimated_day WHERE account_id = ? ORDER BY day", (account_id,))
+    return [date.fromisoformat(day) for (day,) in rows]

@@ -7,10 +7,13 @@ import pytest
 
 from edge.core.money import parse_cents
 from edge.core.statements import average_price
-from edge.statement_views import month_bounds, statement_view
+from edge.enrolment import enroll
+from edge.enrolment_file import Row
+from edge.statement_views import month_bounds, recent_view, statement_view
 from edge.store import books
+from edge.views import account_view
 from tests.scenario.gaps import Home
-from tests.scenario.test_exports import FIRST, ODD, a_busy_life, ami_edge
+from tests.scenario.test_exports import FIRST, ODD, a_busy_life, ami_edge, pay
 
 TODAY = date(2026, 10, 21)
 
@@ -35,6 +38,9 @@ async def test_a_busy_month_foots_to_the_cent_and_names_everything(tmp_path: Pat
     told = await home.store.read(lambda d: statement_view(d, "A-1", "2026-10", TODAY, home.gateway.tariffs))
     corrections = [one for one in told["adjustments"] if one["kind"] == "correction"]
     assert [one["corrects"] for one in corrections] == ["2026-10-17", "2026-10-18", "2026-10-19"]
+    recent = await home.store.read(lambda d: recent_view(d, "A-1", TODAY))
+    assert [one["amount"] for one in recent["recent_payments"]] == ["10.00", "20.00"]
+    assert (recent["charges_this_month"], recent["estimated_days"]) == (told["charges"], [])
     assert {(one["kwh_before"], one["kwh_after"]) for one in corrections} == {("24.000", "40.000")}
     november = await home.store.read(
         lambda d: statement_view(d, "A-1", "2026-11", date(2026, 11, 2), home.gateway.tariffs)
@@ -63,3 +69,21 @@ def test_the_average_price_is_rounded_half_up(cents: int, energy_wh: int, price:
 
 def test_a_month_has_its_first_and_last_day() -> None:
     assert month_bounds("2028-02") == (date(2028, 2, 1), date(2028, 2, 29))
+
+
+async def test_the_seeds_customer_pays_thirty_dollars_and_has_201_kwh(tmp_path: Path) -> None:
+    """Seed 002, PSO, message C; domain-rules rows 78 and 79: $9 toward arrears, $21 = 215 kWh, 201 kWh balance."""
+    home = Home(tmp_path, FIRST)
+    cells = {"account_id": "A-1", "meter_id": "M-1", "takeover": "yes"}
+    cells |= {"arrears": "100.00", "opening_balance": "-1.36", "program": "pso-prepay"}
+    (outcome,) = await enroll(home.gateway, [Row("row 1", cells)], "test")
+    assert outcome.accepted, outcome.reason
+    await pay(home, "P-1", "A-1", 30_00)
+    tables = (home.gateway.rulebook, home.gateway.switchgear, home.gateway.tariffs)
+    around = home.gateway.circumstances()
+    shown = await home.store.read(lambda d: account_view(d, "A-1", *tables, around, home.gateway.settings))
+    assert (shown["balance"], shown["arrears"], shown["balance_kwh"]) == ("19.64", "91.00", 201)
+    told = await home.store.read(lambda d: recent_view(d, "A-1", FIRST))
+    (paid,) = told["recent_payments"]
+    assert (paid["amount"], paid["to_arrears"], paid["to_balance"]) == ("30.00", "9.00", "21.00")
+    home.store.close()
