@@ -97,8 +97,8 @@ def gather_many(database: sqlite3.Connection, subjects: Sequence[Subject], aroun
         if not account.active and not _still_serves(database, account):
             relay = Relay.DISCONNECTED_OTHER  # whatever it is: another account's, and never this one's to close
         paid = 0
-        if change is not None and relay is Relay.DISCONNECTED:
-            paid = _paid_since(database, account_id, program, change.at)
+        if relay is not Relay.CONNECTED and (cut_at := fleet.dark_since(database, account.meter_id)) is not None:
+            paid = _paid_since(database, account_id, program, cut_at)
         disconnects_left, limited_by = budget.left(account.meter_id, switchgear)
         told_at = on_record.returned_payment_told_at(account_id)
         balance, debt = on_record.balances[account_id]

@@ -124,8 +124,8 @@ MUTANTS = (
     Mutant(
         "a disconnect is not decided again before it is sent",
         "edge/relays.py",
-        "if follows_the_rules(order.action, order.cause) and ruling",
-        "if False and follows_the_rules(order.action, order.cause) and ruling",
+        "        ruling = self._gateway.rule(database, order.account_id, around)\n        present = ",
+        "        journal(database, order, OrderState.SENT, '', around.now)\n        return True\n        present = ",
         ("tests/scenario/test_command_life.py", "tests/e2e/test_cut.py"),
         HARSH,
     ),

@@ -125,6 +125,19 @@ def relay_change(database: sqlite3.Connection, meter_id: str, at: datetime | Non
     return RelayChange(instant_of(row[0]), row[1], row[2], row[3]) if row else None
 
 
+def dark_since(database: sqlite3.Connection, meter_id: str) -> datetime | None:
+    """When a relay that is not known to be connected ceased to be so, however often it was looked at since.
+
+    None where it is connected, or was never seen.
+    """
+    row = database.execute(
+        "SELECT at FROM relay_change WHERE meter_id = ?1 AND change_id > coalesce((SELECT max(change_id)"
+        " FROM relay_change WHERE meter_id = ?1 AND relay = 'connected'), 0) ORDER BY change_id LIMIT 1",
+        (meter_id,),
+    ).fetchone()
+    return instant_of(row[0]) if row else None
+
+
 def add_relay_change(
     database: sqlite3.Connection, meter_id: str, at: datetime, relay: str, cause: str, order_id: int | None
 ) -> None:

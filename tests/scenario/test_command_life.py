@@ -61,6 +61,32 @@ def test_a_freeze_that_nobody_has_decided_about_yet_stops_the_command_that_is_ab
     on_a_bench(tmp_path, story)
 
 
+def test_what_was_paid_since_the_cut_counts_after_a_reconnect_that_failed(tmp_path: Path) -> None:
+    """Where a program asks for a sum since the cut (C5), looking at the relay again is no new cut."""
+    (tmp_path / "programs").mkdir()
+    (tmp_path / "programs" / "sum.toml").write_text(
+        'title = "Sum"\nsource = "test"\nbase = "bench"\n[reconnect]\npayments_at_least = "25.00"\n'
+    )
+
+    async def story(bench: Bench) -> None:
+        wire = bench.wires["M-1"]
+
+        async def line_dies() -> None:
+            wire.silenced = 1
+
+        await bench.enroll(1, opening_balance="-4.20", program="sum")
+        await bench.until(lambda: bench.order_is("disconnect", "confirmed"))
+        wire.asks_before = line_dies
+        await bench.pay("A-1", 3_000)
+        await bench.rest(minutes=10)
+        assert bench.relay() == "disconnected"
+        wire.silenced = 0
+        await bench.until(lambda: bench.order_is("reconnect", "confirmed"), timedelta(minutes=6))
+        assert bench.relay() == "connected"
+
+    on_a_bench(tmp_path, story)
+
+
 @pytest.mark.parametrize("moment", ["asks_before", "asks_after"])
 def test_a_payment_while_the_command_is_in_flight_is_followed_by_a_reconnect_at_once(
     tmp_path: Path, moment: str
