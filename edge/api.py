@@ -23,6 +23,7 @@ from edge.api_commands import add_commands
 from edge.api_metering import add_metering
 from edge.api_money import add_money
 from edge.api_parts import Body, caller
+from edge.api_recovery import add_recovery
 from edge.api_restraints import add_restraints
 from edge.enrolment import enroll
 from edge.enrolment_file import EnrolmentError, read_rows
@@ -49,6 +50,7 @@ def build_app(gateway: Gateway, version: str) -> FastAPI:
     _add_readers(app, gateway)
     _add_field_work(app, gateway)
     add_restraints(app, gateway)
+    add_recovery(app, gateway)
     add_commands(app, gateway)
     add_metering(app, gateway)
     return app
@@ -122,6 +124,8 @@ async def _live_status(gateway: Gateway) -> dict[str, Any]:
         "clock_trusted": around.clock_trusted,
         "broker_connected": gateway.head_end.connected,
         "payments_feed_seen_at": feed,
+        "restored_at": inventory.time_text(gateway.restored_at, gateway.settings),
+        "disk_full": gateway.store.out_of_room,
     }
     recorded = await gateway.store.read(lambda database: inventory.status_view(database, gateway.settings))
     return {"daemon": "running", **recorded, **live}

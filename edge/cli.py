@@ -12,6 +12,7 @@ import typer
 
 from edge import __version__
 from edge import cli_context as context
+from edge.cli_backup import backup_app
 from edge.cli_books import books_app, export_app
 from edge.cli_commands import commands_app, quarantine_app
 from edge.cli_context import COMMON, Common
@@ -51,6 +52,7 @@ app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(usage_app, name="usage")
 app.add_typer(export_app, name="export")
 meter_app.registered_commands += commands_app.registered_commands + metering_app.registered_commands
+app.add_typer(backup_app)
 
 
 def _print_version(wanted: bool) -> None:
@@ -325,3 +327,7 @@ def verify() -> None:
         print(f"{verdict}: {accounts_count} accounts, {entries} entries")
     if problems:
         raise Failure(1, *(() if Common.json else problems))
+
+
+if __name__ == "__main__":
+    main()

@@ -86,6 +86,13 @@ def ask_daemon(settings: "Settings", method: str, path: str, body: dict[str, Any
     """What the daemon answers. Raises Failure 3 when it cannot be reached, 1 when it refuses, 2 for bad input."""
     connection = _SocketConnection(settings.socket)
     try:
+        connection.connect()
+    except OSError:
+        raise Failure(
+            3,
+            f"the daemon cannot be reached at {settings.socket}: start it with 'ami-edge run', or name its --state-dir",
+        ) from None
+    try:
         payload = None if body is None else json.dumps(body)
         connection.request(method, quote(path), payload, {"Content-Type": "application/json"})
         answer = connection.getresponse()
@@ -93,7 +100,8 @@ def ask_daemon(settings: "Settings", method: str, path: str, body: dict[str, Any
     except (OSError, http.client.HTTPException, ValueError):
         raise Failure(
             3,
-            f"the daemon cannot be reached at {settings.socket}: start it with 'ami-edge run', or name its --state-dir",
+            "the daemon ended before it answered: whether this was done is not known;"
+            " ask again the same way once it runs (a payment counts once, whatever happened)",
         ) from None
     finally:
         connection.close()

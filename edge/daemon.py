@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 
 import structlog
 
@@ -17,6 +18,7 @@ from edge.clock_watch import ClockWatch
 from edge.core import vee
 from edge.days import DayCloser
 from edge.displays import Displays
+from edge.enduring import enduring
 from edge.gateway import Gateway
 from edge.readings import LinePoller, PolledMeter, ReadSaver, by_line
 from edge.relays import Confirmation, RelayOperator
@@ -25,6 +27,7 @@ from edge.settings import Meter, Settings
 from edge.store import records
 from edge.store.engine import Store
 from edge.supervision import Supervision
+from edge.switch_journal import SwitchJournal
 from edge.upstream import HeadEnd
 from edge.weather_files import WeatherFilesWatch
 from protocols.link import Concentrator, HeadEndLink, MeterLink
@@ -50,12 +53,13 @@ class Ports:
     head_end: HeadEndLink
     services: Sequence[Callable[[Gateway], Awaitable[None]]] = ()
     concentrators: Mapping[str, Concentrator] = field(default_factory=dict)
+    switch_journal: SwitchJournal | None = None
 
 
 async def run(settings: Settings, catalog: Catalog, ports: Ports, ready: Callable[[Gateway], None]) -> None:
     """Run one gateway until cancelled. ``ready`` is called when everything has been started."""
     gateway = build_gateway(settings, catalog, ports)
-    await gateway.restore()
+    await enduring(gateway.restore)
     operator = RelayOperator(gateway, confirmations(settings, catalog))
     saver = ReadSaver(gateway)
     pollers = [
@@ -71,28 +75,25 @@ async def run(settings: Settings, catalog: Catalog, ports: Ports, ready: Callabl
     ]
     head_end = HeadEnd(gateway, ports.head_end)
     clock_watch = ClockWatch(gateway)
-    await clock_watch.look()
-    await _heartbeat(gateway, {})
+    await enduring(clock_watch.look)
+    await enduring(partial(_heartbeat, gateway, {}))
     async with asyncio.TaskGroup() as tasks:
-        for poller in pollers:
-            tasks.create_task(poller.run())
-        tasks.create_task(clock_watch.run())
-        tasks.create_task(DayCloser(gateway).run())
-        tasks.create_task(Supervision(gateway).run())
-        tasks.create_task(operator.run())
-        tasks.create_task(head_end.receive())
-        tasks.create_task(head_end.send())
-        tasks.create_task(Displays(gateway).run())
-        tasks.create_task(_keep_alive(gateway))
-        if any(_weather_files(settings)):
-            tasks.create_task(WeatherFilesWatch(gateway).run())
-        for service in ports.services:
-            tasks.create_task(_run_service(service, gateway))
+        work: tuple[Callable[[], Awaitable[None]], ...] = (
+            *(poller.run for poller in pollers),
+            clock_watch.run,
+            DayCloser(gateway).run,
+            Supervision(gateway).run,
+            operator.run,
+            head_end.receive,
+            head_end.send,
+            Displays(gateway).run,
+            partial(_keep_alive, gateway),
+            *([WeatherFilesWatch(gateway).run] if any(_weather_files(settings)) else []),
+            *(partial(service, gateway) for service in ports.services),
+        )
+        for task in work:
+            tasks.create_task(enduring(task))
         ready(gateway)
-
-
-async def _run_service(service: Callable[[Gateway], Awaitable[None]], gateway: Gateway) -> None:
-    await service(gateway)
 
 
 def build_gateway(settings: Settings, catalog: Catalog, ports: Ports) -> Gateway:
@@ -108,6 +109,7 @@ def build_gateway(settings: Settings, catalog: Catalog, ports: Ports) -> Gateway
         limits=limits,
         links=ports.links,
         head_end=ports.head_end,
+        switch_journal=ports.switch_journal,
     )
 
 

@@ -18,9 +18,10 @@ from edge.core.weather import DocumentKind
 from edge.facts import Circumstances, Rulebook, Switchgear
 from edge.rulings import Asked, Ruling, rule_on, rule_on_many
 from edge.settings import Settings
-from edge.store import conditions, past, records, registers
+from edge.store import conditions, copies, past, records, registers
 from edge.store.conditions import QUESTIONED
 from edge.store.engine import Store
+from edge.switch_journal import SentCommand, SwitchJournal
 from edge.weather_feed import ParsedWeather, WeatherRejected, parse_document
 from protocols.link import HeadEndLink, MeterLink
 
@@ -83,6 +84,9 @@ class Gateway:
     commanded_at: dict[str, float] = field(default_factory=dict)  # by the loop's clock: what was seen before is old
     deciding: bool = False  # many accounts are being decided: their disconnects wait until all are
     polls_missed: dict[str, int] = field(default_factory=dict)  # by meter: polls in vain since it last answered
+    switch_journal: SwitchJournal | None = None
+    restored_at: datetime | None = None  # the database was put back then, and the head end has not sent all again
+    message_held: bool = False  # a message of the head end waits because the disk is full
     latest_recorded: datetime | None = None  # when the clock was trusted last: it may not be before that
     clock_in_doubt: bool = True  # until it was found trusted, and since it last was not plausible
     reads_mended: int = 0  # how often what validation goes by changed: whoever remembers a read looks again
@@ -110,7 +114,9 @@ class Gateway:
     def circumstances(self) -> Circumstances:
         """What holds for the whole gateway now."""
         now = self.clock.now()
-        if self.head_end.connected:
+        if self.restored_at is not None or self.message_held:
+            self.payments_feed_seen_at = None  # money was paid that is not on these books
+        elif self.head_end.connected:
             self.payments_feed_seen_at = now  # what the head end sends reaches us
         limits = self.settings.site.enforcement
         return Circumstances(
@@ -166,6 +172,16 @@ class Gateway:
             self.under_command.discard(meter_id)
             self.commanded_at[meter_id] = asyncio.get_running_loop().time()
 
+    async def outlives_the_database(self, sent: SentCommand) -> bool:
+        """Write a command that is about to go out to the switch journal; False where the disk takes it no more."""
+        if self.switch_journal is None:
+            return True
+        try:
+            await asyncio.to_thread(self.switch_journal.note, sent)
+        except OSError:
+            return False
+        return True
+
     def made_progress(self, task: str) -> None:
         """Tell the watchdog that a task is alive."""
         self.progress[task] = asyncio.get_running_loop().time()
@@ -185,6 +201,7 @@ class Gateway:
                     self.expect_serial(meter_id, serial)
             self.questioned = {one.meter_id for one in conditions.in_force(database) if one.condition in QUESTIONED}
             known = records.state(database)
+            self.restored_at = copies.restored_at(known)
             if "heartbeat" not in known:
                 return None, stored_weather(database)
             last_sign = known["heartbeat"][1]

@@ -14,35 +14,62 @@ import structlog
 import uvloop
 
 from edge import __version__, api
+from edge.backups import run_schedule
 from edge.catalog import Catalog, check_accounts
 from edge.clock import SystemClock
 from edge.daemon import Ports, notify_systemd, run
+from edge.enduring import watch_room
 from edge.gateway import Gateway
 from edge.links import build_links, head_end_session
 from edge.mail import MailSender, smtp_transport
+from edge.recovery import open_store
 from edge.settings import Settings
-from edge.store.engine import Store, open_for_reading
+from edge.store.base import StoreCorrupt, StoreError, open_for_reading
+from edge.store.engine import Store, Watch
+from edge.switch_journal import SwitchJournal
 from edge.weather_service import WeatherFetching
 
 log = structlog.get_logger()
 
+CHECK_SECONDS_MAX = 900  # what looking through a large database, and putting a backup back, may add to a start
 
-def run_daemon(settings: Settings, catalog: Catalog) -> None:
-    """Run the daemon until SIGTERM or SIGINT.
 
-    Raises StoreError when the state directory is not ours, ConfigError when accounts have what is no longer configured.
+def run_daemon(settings: Settings, catalog: Catalog, watch: Watch | None = None) -> None:
+    """Run the daemon until SIGTERM or SIGINT; where its database breaks on the way, go on with a backup.
+
+    ``watch`` is told of every step towards a commit or a restore. Raises StoreError when the state directory is not
+    ours, or when its database is damaged and no backup is good; ConfigError when accounts have what is no longer
+    configured.
     """
     wanted = settings.site.clock
     clock = SystemClock(wanted.trust, timedelta(minutes=wanted.settle_minutes))
     configure_logging(clock)
-    store = Store(settings.database, threaded=True)
+    notify_systemd(f"EXTEND_TIMEOUT_USEC={CHECK_SECONDS_MAX * 1_000_000}")
+    broken: str | None = None
+    while True:
+        store = open_store(settings, clock.now(), watch, thorough=broken is not None)
+        try:
+            malformed = _run_on(store, settings, catalog, clock)
+        finally:
+            store.close()
+        if malformed is None:
+            return
+        log.error("database malformed", problem=malformed)
+        if broken is not None:
+            raise StoreError(f"{malformed}, and not for the first time since the start: look at the disk")
+        broken = malformed
+
+
+def _run_on(store: Store, settings: Settings, catalog: Catalog, clock: SystemClock) -> str | None:
+    """Run on one store; None once the daemon was told to stop, else what SQLite says of the database."""
+    with contextlib.closing(open_for_reading(settings.database)) as database:
+        check_accounts(database, settings, catalog)
     try:
-        with contextlib.closing(open_for_reading(settings.database)) as database:
-            check_accounts(database, settings, catalog)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(settings, catalog, clock, store))
-    finally:
-        store.close()
+    except* StoreCorrupt:
+        log.error("daemon ends", problem=store.malformed)
+    return store.malformed
 
 
 async def _serve(settings: Settings, catalog: Catalog, clock: SystemClock, store: Store) -> None:
@@ -70,13 +97,14 @@ async def _serve(settings: Settings, catalog: Catalog, clock: SystemClock, store
         notify_systemd("READY=1")
         log.info("ready", meters=len(settings.site.meters), socket=str(settings.socket))
 
-    services = [local_api, announce, *map(beside, companions)]
+    services = [local_api, announce, run_schedule, watch_room, *map(beside, companions)]
     if transport is not None:
         services.append(mail)
     wanted = settings.site.weather.http
     if wanted is not None:
         services.append(lambda gateway: WeatherFetching(gateway, wanted).run())
-    ports = Ports(clock, store, links, head_end_session(settings), services)
+    journal = SwitchJournal(settings.switch_journal)
+    ports = Ports(clock, store, links, head_end_session(settings), services, switch_journal=journal)
     log.info("starting", version=__version__, sqlite=sqlite3.sqlite_version, state=str(settings.state_dir))
     work = asyncio.ensure_future(run(settings, catalog, ports, lambda _: None))
     loop = asyncio.get_running_loop()

@@ -17,6 +17,7 @@ from edge import reconciliation
 from edge.core import vee
 from edge.gateway import Gateway
 from edge.store import conditions, fleet, records, registers
+from edge.store.base import StoreFull
 from edge.store.fleet import StoredRead
 from protocols.link import Concentrator, LinkError, MeterLink, Readout, RelayState
 
@@ -79,6 +80,8 @@ class _Batch:
     powers: list[tuple[str, int | None, datetime]] = field(default_factory=list)  # through an open switch, or no more
     serials: list[tuple[str, str | None, datetime]] = field(default_factory=list)  # of another meter, or its own again
 
+    lost: StoreFull | None = None
+
     def __bool__(self) -> bool:
         return bool(self.reads or self.links or self.surprising)
 
@@ -104,16 +107,24 @@ class ReadSaver:
         self._waiting.append(batch)
         async with self._saving:
             if not any(other is batch for other in self._waiting):
+                if batch.lost is not None:
+                    raise batch.lost
                 return  # it went with another's
             batches, self._waiting = self._waiting, []
             gateway = self._gateway
             write = gateway.record if any(each.surprising for each in batches) else gateway.store.write
-            await write(lambda database: self._write(database, batches))
+            try:
+                await write(lambda database: self._write(database, batches))
+            except StoreFull as problem:
+                for each in batches:
+                    each.lost = problem
+                raise
         gateway.reads_saved.set()
 
     def _write(self, database: sqlite3.Connection, batches: Sequence[_Batch]) -> None:
         for batch in batches:
-            fleet.save_reads(database, batch.reads)
+            if not self._gateway.store.on_reserve:  # the disk's last room is for payments and commands
+                fleet.save_reads(database, batch.reads)
             registers.reassess(database, batch.contradicted)
             fleet.save_links(database, batch.links)
             for kind, at, data in batch.alarms:

@@ -11,7 +11,7 @@ import asyncio
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -24,6 +24,7 @@ from edge.notices import tell_disconnected, tell_reconnected
 from edge.rulings import journal
 from edge.store import fleet
 from edge.store.fleet import SwitchOrder
+from edge.switch_journal import SentCommand
 from protocols.link import LinkError, MeterLink, RelayState, SwitchAction
 
 log = structlog.get_logger()
@@ -55,6 +56,7 @@ class RelayOperator:
     async def run(self) -> None:
         """Carry out orders for as long as the daemon runs."""
         gateway = self._gateway
+        self._busy.clear()
         async with asyncio.TaskGroup() as tasks:
             for order in await gateway.store.read(fleet.live_orders):
                 if order.state == OrderState.SENT:
@@ -130,6 +132,10 @@ class RelayOperator:
             await self._found_done(order, seen)
             return
         if not await self._gateway.record(lambda database: self._send_if_still_right(database, order)):
+            return
+        told = await self._gateway.outlives_the_database(_sent(order, self._gateway.clock.now()))
+        if not told and action is SwitchAction.DISCONNECT:
+            await self._conclude(order, seen, "not sent: the switch journal could not be written")
             return
         detail = ""
         try:
@@ -269,3 +275,9 @@ class RelayOperator:
 
         await gateway.record(work)
         log.warning("order", meter=order.meter_id, action=order.action, state=state.value, detail=detail)
+
+
+def _sent(order: SwitchOrder, at: datetime) -> SentCommand:
+    """What the switch journal keeps of an order that is about to go out."""
+    cause = cause_while_unknown(order.action, order.cause)
+    return SentCommand(at, order.meter_id, order.account_id, order.action, cause, order.order_id)

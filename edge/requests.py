@@ -11,7 +11,7 @@ from datetime import datetime
 from edge.gateway import Gateway
 from edge.notices import tell_ruling
 from edge.refusals import RequestRefused
-from edge.store import records
+from edge.store import copies, records
 from edge.weather_feed import ParsedWeather
 
 
@@ -37,6 +37,22 @@ def decide_again(database: sqlite3.Connection, gateway: Gateway, account_ids: Se
     around = gateway.circumstances()
     for ruling in gateway.rule_many(database, account_ids, around):
         tell_ruling(database, gateway, ruling, around)
+
+
+async def confirm_replay(gateway: Gateway, restored_at: datetime | None, by: str, reason: str) -> None:
+    """Record that all was sent again that came after the backup from which the database was put back.
+
+    From here on disconnects are possible again. ``restored_at``: of which time of putting back that is true, so that an
+    old word does not release a new one; None: an operator's word, of now. Raises RequestRefused.
+    """
+    if gateway.restored_at is None:
+        raise RequestRefused("the database was not put back, or everything was sent again since: nothing waits")
+    if restored_at is not None and restored_at != gateway.restored_at:
+        raise RequestRefused(f"the database was put back at {gateway.restored_at.isoformat()}, not at that time")
+    now = gateway.clock.now()
+    await gateway.record(lambda database: copies.note_replayed(database, now, by, reason))
+    gateway.restored_at = None
+    gateway.facts_changed.set()
 
 
 async def take_weather(gateway: Gateway, parsed: ParsedWeather, body: bytes) -> None:

@@ -136,6 +136,14 @@ class Email(_Part):
         return self
 
 
+class Backups(_Part):
+    """Copies of the database that the daemon takes by itself; ``directory`` None: ``backups`` below its state."""
+
+    every_hours: Annotated[int, Field(ge=0, le=168)] = 6  # 0: none
+    keep: Annotated[int, Field(ge=2)] = 8
+    directory: str | None = None
+
+
 class Defaults(_Part):
     """What an enrolled account gets where its row does not say."""
 
@@ -204,6 +212,7 @@ class Site(_Part):
     estimation: Estimation = Estimation()
     weather: Weather = Weather()
     enforcement: Enforcement = Enforcement()
+    backup: Backups = Backups()
     defaults: Defaults = Defaults()
     email: Email | None = None
     allow_unverified_relay: bool = False
@@ -229,6 +238,16 @@ class Settings:
     def socket(self) -> Path:
         """The local API's socket."""
         return self.state_dir / "edge.sock"
+
+    @property
+    def switch_journal(self) -> Path:
+        """The file of sent commands that outlives the database."""
+        return self.state_dir / "switch-journal.jsonl"
+
+    @property
+    def backup_directory(self) -> Path:
+        """Where scheduled backups are kept."""
+        return self.state_dir / (self.site.backup.directory or "backups")
 
     def beside(self, name: str) -> Path:
         """A path of the configuration, relative to ``edge.toml``."""

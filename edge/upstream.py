@@ -13,7 +13,7 @@ from edge.core.money import parse_cents
 from edge.gateway import Gateway
 from edge.payments import PaymentRequest, Receipt, post_payments
 from edge.refusals import RequestRefused
-from edge.requests import confirm_notice, decide_again, reject, take_weather
+from edge.requests import confirm_notice, confirm_replay, decide_again, reject, take_weather
 from edge.restraints import (
     HoldRequest,
     MoratoriumRequest,
@@ -24,6 +24,7 @@ from edge.restraints import (
 )
 from edge.returned_payments import return_payment
 from edge.store import records
+from edge.store.base import StoreFull
 from edge.weather_feed import WeatherRejected, parse_document
 from protocols import messages
 from protocols.link import HeadEndLink, HeadEndMessage, LinkError
@@ -34,6 +35,7 @@ log = structlog.get_logger()
 BY = "head end"
 SEND_AGAIN_AFTER_S = 1.0
 MOST_TOGETHER = 200  # payments posted in one transaction
+TAKE_AGAIN_AFTER_S = 2.0
 
 
 class HeadEnd:
@@ -49,10 +51,7 @@ class HeadEnd:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._listen(arrived))
             async for batch in _batches(arrived):
-                if batch[0].kind == "payments":
-                    await self._take_payments(batch)
-                else:
-                    await self._take(batch[0])
+                await self._take_however_long(batch)
                 for message in batch:
                     await self._link.acknowledge(message)
 
@@ -60,6 +59,25 @@ class HeadEnd:
         async for message in self._link.messages():
             await arrived.put(message)
         await arrived.put(None)
+
+    async def _take_however_long(self, batch: Sequence[HeadEndMessage]) -> None:
+        """Take what came; while the disk is full it stays unacknowledged, and money counts as being on its way."""
+        gateway = self._gateway
+        try:
+            while True:
+                try:
+                    if batch[0].kind == "payments":
+                        await self._take_payments(batch)
+                    else:
+                        await self._take(batch[0])
+                except StoreFull as problem:
+                    gateway.message_held = True
+                    log.error("message waits", kind=batch[0].kind, problem=str(problem))
+                    await pause(TAKE_AGAIN_AFTER_S)
+                else:
+                    return
+        finally:
+            gateway.message_held = False
 
     async def _take(self, message: HeadEndMessage) -> None:
         try:
@@ -94,6 +112,8 @@ class HeadEnd:
                 await order_moratorium(gateway, MoratoriumRequest(order, starts_at, until, reason, ordered_by), BY)
             case messages.NoticeReceipt(notice_id=notice_id, delivered_at=delivered_at):
                 await confirm_notice(gateway, notice_id, delivered_at)
+            case messages.Replayed(restored_at=restored_at, reason=reason):
+                await confirm_replay(gateway, restored_at, BY, reason)
 
     async def _take_payments(self, together: Sequence[HeadEndMessage]) -> None:
         """Post payments that have arrived together in one transaction; one that says nothing sensible is refused."""

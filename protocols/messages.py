@@ -166,7 +166,14 @@ class NoticeReceipt(_Message):
     delivered_at: Time
 
 
-InMessage = Payment | ReturnedPayment | Protected | Hold | HoldRelease | Moratorium | NoticeReceipt
+class Replayed(_Message):
+    """``in/replayed``: all that was sent after the backup was sent again. ``restored_at``: as the event told it."""
+
+    restored_at: Time
+    reason: Text = ""
+
+
+InMessage = Payment | ReturnedPayment | Protected | Hold | HoldRelease | Moratorium | NoticeReceipt | Replayed
 
 _SHAPES: dict[str, type[_Message]] = {
     "payments": Payment,
@@ -175,6 +182,7 @@ _SHAPES: dict[str, type[_Message]] = {
     "holds": Hold,
     "moratoriums": Moratorium,
     "notice-receipts": NoticeReceipt,
+    "replayed": Replayed,
 }
 
 

@@ -1,4 +1,4 @@
-"""What reading and writing the database share: how instants are kept, the schema's version, a reader's connection."""
+"""What reading and writing the database share: how instants are kept, the schema's version, errors, a reader."""
 
 import sqlite3
 from collections.abc import Sequence
@@ -12,6 +12,29 @@ SCHEMA_VERSION = 1
 
 class StoreError(Exception):
     """The database cannot be used; the sentence says why and what to do."""
+
+
+class StoreFull(StoreError):
+    """Nothing can be written now: the disk is full or fails. What was asked for has not happened; try again later."""
+
+
+class StoreCorrupt(StoreError):
+    """SQLite found the database malformed. Nothing more is written to it; it has to be put back from a backup."""
+
+
+_MALFORMED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_NO_ROOM = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
+
+
+def is_malformed(problem: sqlite3.Error) -> bool:
+    """Whether SQLite says that the file is not a sound database, or that the disk cannot read it back."""
+    code = getattr(problem, "sqlite_errorcode", 0)
+    return code & 0xFF in _MALFORMED or code == sqlite3.SQLITE_IOERR_READ
+
+
+def is_without_room(problem: sqlite3.Error) -> bool:
+    """Whether SQLite could not write: the disk is full, or an input or output failed."""
+    return getattr(problem, "sqlite_errorcode", 0) & 0xFF in _NO_ROOM and not is_malformed(problem)
 
 
 def instant_text(instant: datetime) -> str:

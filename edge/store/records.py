@@ -280,10 +280,14 @@ def mark_displayed(database: sqlite3.Connection, notice_ids: list[str], at: date
     return cursor.rowcount > 0
 
 
-def add_event(database: sqlite3.Connection, kind: str, at: datetime, data: dict[str, Any]) -> None:
-    """Record an event and queue it for the head end."""
+def add_event(
+    database: sqlite3.Connection, kind: str, at: datetime, data: dict[str, Any], not_before_id: int = 0
+) -> None:
+    """Record an event and queue it for the head end. Its id, and all after it, are at least ``not_before_id``."""
     event_id = database.execute(
-        "INSERT INTO event (at, kind, data) VALUES (?, ?, ?)", (instant_text(at), kind, json.dumps(data))
+        "INSERT INTO event (event_id, at, kind, data)"
+        " SELECT max(coalesce(max(event_id), 0) + 1, ?), ?, ?, ? FROM event",
+        (not_before_id, instant_text(at), kind, json.dumps(data)),
     ).lastrowid
     payload = {"event_id": event_id, "at": at.isoformat(), "kind": kind, **data}
     add_outbox(database, "events", str(event_id), payload, at)
@@ -336,7 +340,14 @@ def state(database: sqlite3.Connection) -> dict[str, tuple[str, datetime]]:
     return {fact: (value, instant_of(at)) for fact, value, at in database.execute("SELECT * FROM gateway_state")}
 
 
-ALARM_KINDS = ("read_rejected", "reconnected_by_hand", "notice_failed")
+ALARM_KINDS = (
+    "read_rejected",
+    "reconnected_by_hand",
+    "notice_failed",
+    "database_restored",
+    "disk_full",
+    "backup_failed",
+)
 
 
 def alarms(database: sqlite3.Connection, limit: int = 20) -> list[dict[str, Any]]:
