@@ -44,7 +44,7 @@ def pay(number: int, cents: int = 100) -> Callable[[sqlite3.Connection], Any]:
         row = books.StoredPayment(
             f"P-{number}", "A-1", cents, 0, cents, None, "kiosk", "customer", NOW, posted.transaction_id, NOW
         )
-        books.add_payment(database, row)
+        books.add_payments(database, [row])
 
     return work
 
