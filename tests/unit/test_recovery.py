@@ -14,8 +14,8 @@ import pytest
 from edge import recovery
 from edge.core import ledger
 from edge.settings import Settings, load_settings
-from edge.store import books, copies, customers, fleet, records
-from edge.store.base import StoreCorrupt, StoreError, open_for_reading
+from edge.store import audit, books, copies, customers, fleet, records
+from edge.store.base import StoreCorrupt, StoreError, StoreFull, open_for_reading
 from edge.store.customers import Account
 from edge.store.engine import Store
 from edge.switch_journal import SentCommand, SwitchJournal
@@ -293,4 +293,29 @@ def test_a_restore_that_is_killed_is_finished_or_never_was(settings: Settings, t
     store = recovery.open_store(settings, LATER)
 
     assert books.balance_cents(store._database, "A-1") == (400 if step == "restore ready" else 300)
+    store.close()
+
+
+def test_a_full_disk_refuses_whole_transactions_and_goes_on_when_there_is_room(settings: Settings) -> None:
+    store = begun(settings)
+    (pages,) = store._database.execute("PRAGMA page_count").fetchone()
+    store._database.execute(f"PRAGMA max_page_count={pages + 2}")
+    taken = 3
+
+    def until_full() -> None:
+        nonlocal taken
+        for _ in range(1000):
+            store._transact(pay(taken))
+            taken += 1
+
+    with pytest.raises(StoreFull, match="nothing was done"):
+        until_full()
+
+    assert store.on_reserve, "the reserve was given up before anybody was refused"
+    assert books.balance_cents(store._database, "A-1") == taken * 100
+    store._database.execute("PRAGMA max_page_count=1000000")
+    store._transact(pay(taken))
+    store.take_reserve()
+    assert (store.out_of_room, store.on_reserve) == (None, False)
+    assert list(audit.audit(store._database)) == []
     store.close()
