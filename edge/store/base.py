@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edge.core.ledger import seal
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 class StoreError(Exception):
@@ -73,5 +73,8 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
     except sqlite3.DatabaseError as problem:
         raise StoreError(f"the database {path} cannot be read: {problem}") from None
     if version != SCHEMA_VERSION:
-        raise StoreError(f"the database {path} has schema {version}, this ami-edge reads schema {SCHEMA_VERSION}")
+        raise StoreError(
+            f"the database {path} has schema {version}, this ami-edge reads schema {SCHEMA_VERSION}:"
+            " use the version that wrote it, or name another --state-dir"
+        )
     return database

@@ -209,4 +209,7 @@ def _create_or_check_schema(database: sqlite3.Connection, path: Path) -> None:
         database.executescript(f"BEGIN IMMEDIATE;\n{schema}\nPRAGMA user_version={SCHEMA_VERSION};\nCOMMIT;")
         disk.force_to_disk(path.parent)
     elif version != SCHEMA_VERSION:
-        raise StoreError(f"the database {path} has schema {version}, this ami-edge needs schema {SCHEMA_VERSION}")
+        raise StoreError(
+            f"the database {path} has schema {version}, this ami-edge needs schema {SCHEMA_VERSION}:"
+            " use the version that wrote it, or name another --state-dir"
+        )
