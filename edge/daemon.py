@@ -142,7 +142,7 @@ def polled_meters(settings: Settings, catalog: Catalog, links: Mapping[str, Mete
             meter_id=meter.id,
             line=meter.line or f"mqtt {meter.topic}",
             link=links[meter.id],
-            every=timedelta(seconds=meter.poll_seconds or site.polling.every_seconds),
+            every=site.polled_every(meter.id),
             limits=read_limits(catalog.profiles[meter.profile], meter),
             power_below_w=catalog.profiles[meter.profile].confirm.require_power_below_w or POWER_BELOW_W,
         )

@@ -22,6 +22,7 @@ from protocols.link import RelayState
 
 FOREIGN_DISCONNECT = "foreign_disconnect"  # opened by another hand or by itself: never ours to close
 WELDED = "welded_relay"  # power flows while the switch says that it is open
+GLIMPSE = timedelta(minutes=5)
 FROZEN = "register_frozen"  # a connected service whose register does not move
 METER_REPLACED = "meter_replaced"  # a meter answers that no exchange has brought into force
 UNITS_EXCHANGED = "units_exchanged"  # two meters of ours answer for each other
@@ -53,7 +54,7 @@ def take_relay(database: sqlite3.Connection, gateway: Gateway, meter_id: str, re
     if last is None or last.relay != RelayState.UNKNOWN:
         action = Action.DISCONNECT if relay is RelayState.DISCONNECTED else Action.RECONNECT
         late = fleet.unsettled_since(database, meter_id, action.value, at - LATE_DELIVERY)
-    cause = _cause(last, relay, late)
+    cause = _cause_before_a_glimpse(database, gateway, meter_id, relay, at) or _cause(last, relay, late)
     fleet.add_relay_change(database, meter_id, at, relay.value, cause, late.order_id if late else None)
     account = customers.account_served_by(database, meter_id)
     _tell(database, meter_id, account.account_id if account else None, last, relay, cause, at)
@@ -62,6 +63,24 @@ def take_relay(database: sqlite3.Connection, gateway: Gateway, meter_id: str, re
     ruling = gateway.rule(database, account.account_id, gateway.circumstances())
     if late is not None and relay is RelayState.DISCONNECTED and follows_the_rules(late.action, late.cause):
         _take_back(database, gateway, ruling)
+
+
+def _cause_before_a_glimpse(
+    database: sqlite3.Connection, gateway: Gateway, meter_id: str, relay: RelayState, at: datetime
+) -> str | None:
+    """Why a relay is open that we opened and that was seen closed for no longer than a poll or two; else None.
+
+    Such a glimpse may be another meter's answer, or a wrong one: it must not turn our disconnect into somebody else's,
+    which nobody would ever undo.
+    """
+    changes = fleet.last_relay_changes(database, meter_id, 2)
+    if relay is not RelayState.DISCONNECTED or len(changes) < 2:
+        return None
+    glimpse, before = changes
+    ours = before.relay != RelayState.CONNECTED and before.cause in (*OURS, Cause.SAFETY)
+    seen_closed = glimpse.relay == RelayState.CONNECTED and glimpse.cause == "foreign"
+    brief = at - glimpse.at <= max(GLIMPSE, gateway.settings.site.polled_every(meter_id) * 5 // 2)
+    return before.cause if ours and seen_closed and brief else None
 
 
 def _cause(last: RelayChange | None, relay: RelayState, late: SwitchOrder | None) -> str:
@@ -169,7 +188,13 @@ def _question(
     at: datetime,
     data: dict[str, Any],
 ) -> None:
-    begin(database, meter_id, condition, at, {**data, "expected": gateway.serials.get(meter_id)})
+    known = conditions.of_meter(database, meter_id).get(condition)
+    data = {**data, "expected": gateway.serials.get(meter_id)}
+    if known is not None and "serial" in data and "serial" not in known.data:  # now it was heard itself
+        conditions.end(database, meter_id, condition, at)
+        conditions.begin(database, meter_id, condition, at, data)
+    else:
+        begin(database, meter_id, condition, at, data)
     gateway.questioned.add(meter_id)
     _decide(database, gateway, meter_id)
 
@@ -198,7 +223,9 @@ def answers_at(database: sqlite3.Connection, meter_id: str) -> str | None:
         return None
     other = str(found.data["other"])
     there = conditions.of_meter(database, other).get(UNITS_EXCHANGED)
-    return other if there is not None and there.data.get("other") == meter_id else None
+    if there is None or there.data.get("other") != meter_id:
+        return None
+    return other if "serial" in found.data and "serial" in there.data else None
 
 
 def _take_back(database: sqlite3.Connection, gateway: Gateway, ruling: Ruling) -> None:

@@ -7,6 +7,7 @@ import os
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
@@ -218,6 +219,11 @@ class Site(_Part):
     allow_unverified_relay: bool = False
     lines: tuple[Line, ...] = ()
     meters: tuple[Meter, ...] = ()
+
+    def polled_every(self, meter_id: str) -> timedelta:
+        """How often a meter of the inventory is read."""
+        own = next((meter.poll_seconds for meter in self.meters if meter.id == meter_id), None)
+        return timedelta(seconds=own or self.polling.every_seconds)
 
 
 @dataclass(frozen=True, slots=True)

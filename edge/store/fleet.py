@@ -125,6 +125,15 @@ def relay_change(database: sqlite3.Connection, meter_id: str, at: datetime | Non
     return RelayChange(instant_of(row[0]), row[1], row[2], row[3]) if row else None
 
 
+def last_relay_changes(database: sqlite3.Connection, meter_id: str, count: int) -> list[RelayChange]:
+    """The last observed changes of a meter's relay, the newest first."""
+    rows = database.execute(
+        "SELECT at, relay, cause, order_id FROM relay_change WHERE meter_id = ? ORDER BY change_id DESC LIMIT ?",
+        (meter_id, count),
+    )
+    return [RelayChange(instant_of(at), relay, cause, order_id) for at, relay, cause, order_id in rows]
+
+
 def dark_since(database: sqlite3.Connection, meter_id: str) -> datetime | None:
     """When a relay that is not known to be connected ceased to be so, however often it was looked at since.
 

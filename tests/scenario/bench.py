@@ -69,6 +69,7 @@ class Wire(InProcessMeter):
     asks_after: Callable[[], Coroutine[Any, Any, None]] | None = None  # done when it was carried out, unconfirmed
     asks_on_read: Callable[[], Coroutine[Any, Any, None]] | None = None
     kept: SwitchAction | None = None
+    glimpse: RelayState | None = None  # what the next answer says of the relay, whatever is true
 
     def __init__(self, meter: SimulatedMeter, now: Callable[[], datetime]) -> None:
         super().__init__(meter, now, pause, random.Random(1), Noise())
@@ -80,7 +81,9 @@ class Wire(InProcessMeter):
         return await super().read()
 
     def _truth(self, at: datetime) -> Readout:
-        return replace(super()._truth(at), energy_import_wh=self.meter.values(at).energy_import_wh)
+        told = replace(super()._truth(at), energy_import_wh=self.meter.values(at).energy_import_wh)
+        glimpse, self.glimpse = self.glimpse, None
+        return told if glimpse is None else replace(told, relay=glimpse)
 
     async def command(self, action: SwitchAction, *, expires_in_s: float) -> None:
         self.commands.append(action)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from edge.metering import ExchangeRequest, exchange_meter
 from meter_sim.faults import FaultKind
-from protocols.link import SwitchAction
+from protocols.link import RelayState, SwitchAction
 from tests.scenario.bench import Bench, on_a_bench
 
 
@@ -100,3 +100,36 @@ def test_a_first_read_that_cannot_be_true_does_not_keep_the_true_ones_out(tmp_pa
         assert max(registers) <= told  # the spike counts no more
 
     on_a_bench(tmp_path, story)
+
+
+def test_one_wrong_answer_does_not_make_our_disconnect_somebody_elses(tmp_path: Path) -> None:
+    """A soak found a home left in the dark: its open relay was seen closed once, then open by "another hand"."""
+
+    async def story(bench: Bench) -> None:
+        await bench.enroll(1, opening_balance="-4.20")
+        await bench.until(lambda: bench.relay() == "disconnected" and bench.cause() == "credit")
+        bench.wires["M-1"].glimpse = RelayState.CONNECTED
+        await bench.until(lambda: bench.events("reconnected_by_hand"))
+        await bench.until(lambda: bench.cause() == "credit")
+        assert bench.events("foreign_disconnect") == []
+        await bench.pay("A-1", 2_000)
+        await bench.until(lambda: bench.relay() == "connected")
+
+    on_a_bench(tmp_path, story)
+
+
+def test_a_single_foreign_answer_sends_no_reconnect_to_another_home(tmp_path: Path) -> None:
+    """Only two meters that were each heard to answer for the other are asked at each other's address."""
+
+    async def story(bench: Bench) -> None:
+        await bench.enroll(1, opening_balance="-4.20")
+        await bench.enroll(2, opening_balance="30.00")
+        await bench.until(lambda: bench.relay("M-1") == "disconnected" and bench.cause("M-1") == "credit")
+        before = len(bench.wires["M-2"].commands)
+        bench.meters["M-1"].serial = "S-2"
+        await bench.until(lambda: "units_exchanged" in bench.conditions("M-1"))
+        await bench.pay("A-1", 2_000)
+        await bench.until(lambda: bench.relay("M-1") == "connected")
+        assert len(bench.wires["M-2"].commands) == before
+
+    on_a_bench(tmp_path, story, meters=2)
