@@ -16,7 +16,7 @@ from edge.enrolment_file import Row
 from edge.gateway import Gateway
 from edge.settings import load_settings
 from edge.store import books, customers, fleet, records, registers, usage
-from edge.store.engine import Store
+from edge.store.engine import Store, Watch
 from edge.store.usage import ClosedDay
 from tests.stand_ins import SettableClock, SilentHeadEnd
 
@@ -49,11 +49,11 @@ def clock_time(day: date, hour: int, minute: int = 0) -> datetime:
 class Home:
     """Account A-1 at meter M-1, enrolled at noon of ``first_day`` with plenty of credit."""
 
-    def __init__(self, folder: Path, first_day: date, tariff: str = "flat") -> None:
+    def __init__(self, folder: Path, first_day: date, tariff: str = "flat", watch: Watch | None = None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "edge.toml").write_text(SITE + METER.format(1) + METER.format(2))
         settings = load_settings(folder / "edge.toml", folder)
-        self.store = Store(settings.database, threaded=False, durable=False)
+        self.store = Store(settings.database, threaded=False, durable=False, watch=watch)
         self.clock = SettableClock(clock_time(first_day, 12))
         self.gateway: Gateway = build_gateway(
             settings, load_catalog(settings), Ports(self.clock, self.store, {}, SilentHeadEnd())
