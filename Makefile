@@ -19,7 +19,8 @@ packages:
 	@sh tests/install_packages.sh
 
 test: $(STAMP) packages check  ## everything there is to test
-	$(BIN)/python -m pytest -q $(TEST_ARGS)
+	$(BIN)/python -m pytest -q tests/e2e/test_demo.py
+	$(BIN)/python -m pytest -q -n 3 --dist worksteal --ignore tests/e2e/test_demo.py $(TEST_ARGS)
 
 check: $(STAMP)  ## format, lint, types, import directions
 	$(BIN)/ruff format --check .
