@@ -1,5 +1,6 @@
 """Payments that come together: one transaction, and every payment as it would have been posted alone."""
 
+import asyncio
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from edge.returned_payments import return_payment
 from edge.store import records
 from edge.store.audit import audit
 from edge.upstream import HeadEnd
-from protocols.link import HeadEndMessage
+from protocols.link import HeadEndMessage, LinkDown
 from tests.scenario.money_site import a_gateway, enrolled, standing
 from tests.stand_ins import SilentHeadEnd
 
@@ -119,3 +120,38 @@ async def test_messages_are_acknowledged_after_their_commit_and_a_bad_one_is_ref
             ("P-4", "posted"),
         ]
         assert commits == 5  # P-1 with P-3, P-4; what was refused, and its receipt
+
+
+class Faltering(SilentHeadEnd):
+    """A head end whose broker does not take the second message that is published, once."""
+
+    def __init__(self, expects: int) -> None:
+        super().__init__()
+        self._expects = expects
+        self._tries = 0
+        self.complete = asyncio.Event()
+
+    async def publish(self, kind: str, payload: bytes) -> None:
+        self._tries += 1
+        if self._tries == 2:
+            raise LinkDown("the broker went away")
+        await super().publish(kind, payload)
+        if len(self.heard) == self._expects:
+            self.complete.set()
+
+
+async def test_what_the_broker_did_not_take_goes_out_again_and_everything_in_its_order(tmp_path: Path) -> None:
+    with a_gateway(tmp_path) as gateway:
+        await enrolled(gateway)
+        await take_payment(gateway, payment("P-1", 1, 10_00), "test")
+        rows = await gateway.store.read(records.waiting_outbox)
+        waiting = [(kind, payload.encode()) for _, kind, _, payload in rows]
+        assert len(waiting) > 2
+        head_end = Faltering(len(waiting))
+        sending = asyncio.create_task(HeadEnd(gateway, head_end).send())
+        try:
+            async with asyncio.timeout(10):
+                await head_end.complete.wait()
+        finally:
+            sending.cancel()
+        assert head_end.heard == waiting
